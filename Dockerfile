@@ -1,0 +1,30 @@
+# One image for every verb of Helix. Two stages: the build needs compilers, what runs needs libc and nothing else.
+FROM rust:1.95.0-slim-bookworm AS build
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends cmake g++ make pkg-config zlib1g-dev \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY . .
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/src/target \
+    cargo build --locked --release -p helix \
+    && install -D -m 0755 target/release/helix /out/helix
+
+FROM debian:12.11-slim
+# Time zones are compiled in; certificates are for https upstreams.
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends ca-certificates zlib1g \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin helix \
+    && install -d -o helix -g helix -m 0700 /var/lib/helix
+COPY --from=build /out/helix /usr/local/bin/helix
+USER helix
+WORKDIR /var/lib/helix
+# The spool of the ingest is here: a volume in production.
+VOLUME /var/lib/helix
+EXPOSE 4200
+# Each service of docker-compose.yml names its own port; this one fits the ingest.
+HEALTHCHECK --interval=10s --timeout=4s --start-period=30s --retries=3 \
+    CMD ["helix", "healthcheck", "--url", "http://127.0.0.1:4200/readyz"]
+ENTRYPOINT ["helix"]
+CMD ["--help"]

@@ -1,0 +1,62 @@
+# What CI calls is what is here, word for word. `make help` lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.ONESHELL:
+MAKEFLAGS += --no-print-directory
+
+# rustup's programs, also where the shell has not been told of them yet.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+# The home of the local stack.
+HELIX_HOME ?= .helix
+HELIX := $(CARGO_TARGET_DIR)/debug/helix
+
+.PHONY: help install build up down clean status logs demo test lint
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+install: ## what the stack needs and this machine lacks
+	@scripts/install
+
+build: install
+	@cargo build --quiet -p helix
+
+up: build ## install, build, start the local stack in the background, wait until all is ready
+	@$(HELIX) up --detach --home $(HELIX_HOME)
+
+down: ## stop it, keep its data
+	@if [ -x $(HELIX) ]; then $(HELIX) down --home $(HELIX_HOME); else echo "nothing runs: nothing was built yet"; fi
+
+clean: ## stop it and remove its data
+	@if [ -x $(HELIX) ]; then $(HELIX) clean --home $(HELIX_HOME); elif [ -d $(HELIX_HOME) ]; then
+		cargo build --quiet -p helix && $(HELIX) clean --home $(HELIX_HOME); fi
+
+status: ## what runs where, and its health
+	@$(HELIX) status --home $(HELIX_HOME)
+
+logs: ## the end of every log; LOG=kafka shows one, FOLLOW=1 goes on
+	@$(HELIX) logs --home $(HELIX_HOME) $(LOG) $(if $(FOLLOW),--follow)
+
+demo: ## a simulated hospital day in fast motion, on a running stack
+	@if [ ! -f $(HELIX_HOME)/dev.env ]; then echo "nothing runs: start the stack with \`make up\`" >&2; exit 3; fi
+	set -a
+	. $(HELIX_HOME)/dev.env
+	set +a
+	$(HELIX) simulate $(SIMULATE)
+
+test: ## every test, on ports and data of its own
+	@scripts/install --tests
+	cargo build --workspace --all-targets
+	cargo test --workspace
+
+lint: ## formatting, lints, the gateway's and the containers' files
+	@scripts/install --tests
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	scripts/check-gateway
+	scripts/check-compose
+	for script in scripts/*; do
+		case $$(head -n 1 "$$script") in *bash*) bash -n "$$script" ;; esac
+	done

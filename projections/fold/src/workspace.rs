@@ -1,0 +1,112 @@
+//! All of one workspace in memory: what replay and `helix audit verify` compare the stored rows with.
+
+use std::collections::BTreeMap;
+
+use helix_schemas::{
+    fact::Fact,
+    names::{AgentId, CallId, WorkspaceId},
+};
+
+use crate::{
+    agent::{AgentFold, AgentRow, Arrival, IntervalRow},
+    call::{CallRow, CallState},
+    missed::{CallerCall, MissedCallRow, obligations},
+    root::Root,
+    settings::Settings,
+};
+
+/// The fold of one workspace.
+#[derive(Debug, Clone)]
+pub struct WorkspaceFold {
+    workspace: WorkspaceId,
+    settings: Settings,
+    agents: BTreeMap<AgentId, AgentFold>,
+    calls: BTreeMap<CallId, CallState>,
+}
+
+/// Every row that a workspace's facts mean, sorted by key.
+#[derive(Debug, Clone, Default)]
+pub struct Rows {
+    /// `read.agents`
+    pub agents: Vec<AgentRow>,
+    /// `read.agent_intervals`
+    pub intervals: Vec<IntervalRow>,
+    /// `read.calls`
+    pub calls: Vec<CallRow>,
+    /// `read.missed_calls`
+    pub missed_calls: Vec<MissedCallRow>,
+}
+
+impl WorkspaceFold {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new(workspace: WorkspaceId, settings: Settings) -> Self {
+        Self { workspace, settings, agents: BTreeMap::new(), calls: BTreeMap::new() }
+    }
+
+    /// Takes the next fact. `arrival` orders facts of one agent: their offset.
+    pub fn apply(&mut self, fact: &Fact, arrival: Arrival) {
+        if let Some(agent) = &fact.agent {
+            self.agents.entry(agent.clone()).or_default().apply(fact, arrival);
+        }
+        if CallState::concerns(fact)
+            && let Some(call) = &fact.call
+        {
+            self.calls.entry(call.clone()).or_default().apply(fact);
+        }
+    }
+
+    /// Reads all rows.
+    #[must_use]
+    pub fn rows(&self) -> Rows {
+        let mut rows = Rows::default();
+        for (agent, fold) in &self.agents {
+            let intervals = fold.intervals();
+            rows.agents.extend(fold.row(&self.workspace, agent, &intervals));
+            rows.intervals.extend(intervals.into_iter().map(|interval| IntervalRow {
+                workspace: self.workspace.clone(),
+                agent: agent.clone(),
+                interval,
+            }));
+        }
+        let mut by_caller: BTreeMap<String, Vec<CallerCall>> = BTreeMap::new();
+        for (call, state) in &self.calls {
+            let Some(row) = state.row(&self.workspace, call, &self.settings) else { continue };
+            match &row.caller {
+                Some(caller) => by_caller.entry(caller.clone()).or_default().push(CallerCall::of(&row)),
+                None => rows.missed_calls.extend(obligations(&self.workspace, None, &[CallerCall::of(&row)])),
+            }
+            rows.calls.push(row);
+        }
+        for (caller, calls) in by_caller {
+            rows.missed_calls.extend(obligations(&self.workspace, Some(&caller), &calls));
+        }
+        rows.missed_calls.sort_by(|one, other| one.call.cmp(&other.call));
+        rows
+    }
+}
+
+impl Rows {
+    /// The root of all of them.
+    #[must_use]
+    pub fn root(&self) -> Root {
+        let mut root = Root::default();
+        self.agents.iter().for_each(|row| root.add(row));
+        self.intervals.iter().for_each(|row| root.add(row));
+        self.calls.iter().for_each(|row| root.add(row));
+        self.missed_calls.iter().for_each(|row| root.add(row));
+        root
+    }
+
+    /// How many rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.agents.len() + self.intervals.len() + self.calls.len() + self.missed_calls.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

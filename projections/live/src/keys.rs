@@ -1,0 +1,41 @@
+//! Names of the keys (crate docs, "Layout").
+
+use helix_schemas::names::WorkspaceId;
+
+/// About how many deltas a Redis keeps: minutes of a busy board. Whoever is further behind takes a snapshot.
+pub const DELTAS_KEPT: usize = 4096;
+
+/// Raised when the stored form changes: an older one is then rebuilt from the log.
+pub(crate) const FORMAT: &str = "1";
+
+/// The keys of one workspace.
+#[derive(Debug, Clone)]
+pub(crate) struct Keys {
+    pub(crate) meta: String,
+    pub(crate) progress: String,
+    pub(crate) board: String,
+    pub(crate) agents: String,
+    pub(crate) calls: String,
+    pub(crate) deltas: String,
+    pub(crate) pulse: String,
+}
+
+impl Keys {
+    pub(crate) fn of(workspace: &WorkspaceId) -> Self {
+        let key = |name: &str| format!("helix:{workspace}:live:{name}");
+        Self {
+            meta: key("meta"),
+            progress: key("progress"),
+            board: key("board"),
+            agents: key("agents"),
+            calls: key("calls"),
+            deltas: key("deltas"),
+            pulse: key("pulse"),
+        }
+    }
+
+    /// In the order in which the scripts take them.
+    pub(crate) fn of_state(&self) -> [&str; 6] {
+        [&self.meta, &self.progress, &self.board, &self.agents, &self.calls, &self.deltas]
+    }
+}

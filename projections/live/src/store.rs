@@ -1,0 +1,453 @@
+//! The projector's side: folds a batch and writes everything it means in one step.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use helix_fold::{
+    board::{
+        Board, Watermark,
+        visible::{Op, merge},
+    },
+    settings::Settings,
+};
+use helix_runtime::{Batch, Epoch, Lag, NextOffset, Position, Record, Store, StoreError};
+use helix_schemas::{
+    codec::Codec,
+    fact::Fact,
+    key::workspace_of_key,
+    names::{AgentId, CallId, WorkspaceId},
+    registry::{Registry, RegistryError},
+};
+use redis::{Script, aio::MultiplexedConnection};
+use tokio::sync::Notify;
+
+use crate::{
+    keys::{DELTAS_KEPT, FORMAT, Keys},
+    reader::{Delta, connect},
+};
+
+const PROJECTION: &str = "live";
+
+/// Reads framed facts.
+#[derive(Debug, Clone)]
+pub struct Decoder {
+    codec: Arc<Codec<Fact>>,
+    registry: Option<Registry>,
+}
+
+impl Decoder {
+    /// With a registry to ask for schemas that this process has not met.
+    #[must_use]
+    pub fn new(codec: Arc<Codec<Fact>>, registry: Option<Registry>) -> Self {
+        Self { codec, registry }
+    }
+
+    async fn decode(&self, partition: i32, record: &Record) -> Result<Fact, StoreError> {
+        let poison =
+            |reason: String| StoreError::Poison { partition, offset: record.offset, reason };
+        let Some(registry) = &self.registry else {
+            return self.codec.decode(&record.value).map_err(|error| poison(error.to_string()));
+        };
+        registry.decode(&self.codec, &record.value).await.map_err(|error| match error {
+            RegistryError::Unreachable { .. } => StoreError::unavailable(error),
+            RegistryError::Refused { .. } | RegistryError::Codec(_) => poison(error.to_string()),
+        })
+    }
+}
+
+/// Tells that the Redis lost what this instance wrote there: the engine must be started anew, and rebuilds.
+#[derive(Debug, Clone, Default)]
+pub struct Loss(Arc<LossInner>);
+
+#[derive(Debug, Default)]
+struct LossInner {
+    happened: AtomicBool,
+    notify: Notify,
+}
+
+impl Loss {
+    fn tell(&self) {
+        self.0.happened.store(true, Ordering::Release);
+        self.0.notify.notify_waiters();
+    }
+
+    /// Whether it happened.
+    #[must_use]
+    pub fn happened(&self) -> bool {
+        self.0.happened.load(Ordering::Acquire)
+    }
+
+    /// Resolves when it happens, or at once if it has.
+    pub async fn wait(&self) {
+        let told = self.0.notify.notified();
+        tokio::pin!(told);
+        told.as_mut().enable();
+        if !self.happened() {
+            told.await;
+        }
+    }
+}
+
+/// The board and where it stands, in step with Redis as of `seq`.
+struct Loaded {
+    board: Board,
+    generation: String,
+    seq: u64,
+    version: u64,
+    progress: BTreeMap<String, i64>,
+    sizes: [usize; 3],
+}
+
+/// The store of the projection `live`: one workspace, its own Redis. See the crate's documentation.
+pub struct LiveStore {
+    client: redis::Client,
+    connection: Option<MultiplexedConnection>,
+    keys: Keys,
+    workspace: WorkspaceId,
+    settings: Settings,
+    decoder: Decoder,
+    owner: String,
+    loaded: Option<Loaded>,
+    /// The last write may or may not have happened: what Redis says it holds of a batch is then skipped, not applied twice.
+    uncertain: bool,
+    loss: Loss,
+    apply: Script,
+    acquire: Script,
+    beat: Script,
+}
+
+impl std::fmt::Debug for LiveStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LiveStore").field("workspace", &self.workspace).finish_non_exhaustive()
+    }
+}
+
+/// The state as read, before it was looked at.
+struct Read {
+    meta: BTreeMap<String, String>,
+    progress: BTreeMap<String, i64>,
+    board: BTreeMap<String, String>,
+    agents: BTreeMap<String, String>,
+    calls: BTreeMap<String, String>,
+}
+
+impl LiveStore {
+    /// A store without a connection yet.
+    ///
+    /// # Errors
+    /// Where `url` is no Redis URL.
+    pub fn new(url: &str, workspace: WorkspaceId, settings: Settings, decoder: Decoder) -> Result<Self, redis::RedisError> {
+        Ok(Self {
+            client: redis::Client::open(url)?,
+            connection: None,
+            keys: Keys::of(&workspace),
+            workspace,
+            settings,
+            decoder,
+            owner: uuid::Uuid::new_v4().to_string(),
+            loaded: None,
+            uncertain: false,
+            loss: Loss::default(),
+            apply: Script::new(include_str!("lua/apply.lua")),
+            acquire: Script::new(include_str!("lua/acquire.lua")),
+            beat: Script::new(include_str!("lua/beat.lua")),
+        })
+    }
+
+    /// Tells whether the Redis lost its state while this store ran.
+    #[must_use]
+    pub fn loss(&self) -> Loss {
+        self.loss.clone()
+    }
+
+    /// The board as folded up to the last batch that was applied; `None` before [`Store::acquire`].
+    #[must_use]
+    pub fn board(&self) -> Option<&Board> {
+        self.loaded.as_ref().map(|loaded| &loaded.board)
+    }
+
+    /// Behaves from now on as after a write whose answer was lost: for tests of just that.
+    #[doc(hidden)]
+    pub fn forget_outcome(&mut self) {
+        self.loaded = None;
+        self.uncertain = true;
+    }
+
+    async fn connection(&mut self) -> Result<MultiplexedConnection, StoreError> {
+        if let Some(connection) = &self.connection {
+            return Ok(connection.clone());
+        }
+        let connection = connect(&self.client).await.map_err(StoreError::unavailable)?;
+        self.connection = Some(connection.clone());
+        Ok(connection)
+    }
+
+    /// Forgets a connection that failed, so that the next step makes a new one.
+    fn failed(&mut self, error: redis::RedisError) -> StoreError {
+        self.connection = None;
+        StoreError::unavailable(error)
+    }
+
+    async fn read(&mut self) -> Result<Read, StoreError> {
+        let mut connection = self.connection().await?;
+        let mut pipe = redis::pipe();
+        pipe.atomic();
+        for key in [&self.keys.meta, &self.keys.progress, &self.keys.board, &self.keys.agents, &self.keys.calls] {
+            pipe.hgetall(key);
+        }
+        let answer = pipe.query_async(&mut connection).await;
+        let (meta, progress, board, agents, calls) = answer.map_err(|error| self.failed(error))?;
+        Ok(Read { meta, progress, board, agents, calls })
+    }
+
+    /// The stored state, if it is whole and of this build and these settings; else why not.
+    fn restore(&self, read: &Read) -> Result<Loaded, String> {
+        let meta = |name: &str| read.meta.get(name).map(String::as_str).ok_or_else(|| format!("meta has no {name}"));
+        let number = |name: &str| meta(name)?.parse::<u64>().map_err(|_| format!("meta's {name} is no number"));
+        if meta("format")? != FORMAT || meta("settings")? != settings_text(&self.settings) {
+            return Err("it was written by another build or under other settings".to_owned());
+        }
+        let watermark: Option<Watermark> = match read.meta.get("watermark") {
+            Some(text) => serde_json::from_str(text).map_err(|error| error.to_string())?,
+            None => None,
+        };
+        let agents = read.agents.iter().filter_map(|(id, memory)| Some((AgentId::new(id).ok()?, memory.as_str())));
+        let calls = read.calls.iter().filter_map(|(id, memory)| Some((CallId::new(id).ok()?, memory.as_str())));
+        let board = Board::restore(self.workspace.clone(), self.settings, watermark, agents, calls)
+            .map_err(|error| error.to_string())?;
+        let stored = read.board.iter().map(|(path, json)| (path.as_str(), json.as_str()));
+        if board.root().to_string() != meta("root")? || !stored.eq(board.visible().iter()) {
+            return Err("the board is not the one its memory means".to_owned());
+        }
+        Ok(Loaded {
+            generation: meta("generation")?.to_owned(),
+            seq: number("seq")?,
+            version: number("version")?,
+            progress: next_offsets(&read.progress),
+            sizes: [read.board.len(), read.agents.len(), read.calls.len()],
+            board,
+        })
+    }
+
+    /// Reads the state again after a write whose outcome is not known.
+    async fn reload(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        let read = self.read().await?;
+        match read.meta.get("owner") {
+            None => return Err(self.lost(batch)),
+            Some(owner) if *owner != self.owner => return Err(fenced(batch, None)),
+            Some(_) => {}
+        }
+        match self.restore(&read) {
+            Ok(loaded) => {
+                self.loaded = Some(loaded);
+                Ok(())
+            }
+            Err(reason) => {
+                tracing::error!(workspace = %self.workspace, reason, "the live state broke while it was owned");
+                Err(self.lost(batch))
+            }
+        }
+    }
+
+    fn lost(&mut self, batch: &Batch) -> StoreError {
+        tracing::warn!(workspace = %self.workspace, "the live state is gone from Redis; it is rebuilt from the log");
+        self.loaded = None;
+        self.loss.tell();
+        fenced(batch, None)
+    }
+
+    /// Our own records of the batch, decoded; nothing is changed where one cannot be.
+    async fn decode(&self, batch: &Batch, skip_below: &BTreeMap<String, i64>) -> Result<Vec<Fact>, StoreError> {
+        let mut facts = Vec::new();
+        for slice in &batch.slices {
+            let applied = skip_below.get(&slice_name(&batch.topic, slice.partition)).copied().unwrap_or(0);
+            for record in &slice.records {
+                if record.offset.0 >= applied && workspace_of_key(&record.key) == Some(self.workspace.as_str()) {
+                    facts.push(self.decoder.decode(slice.partition, record).await?);
+                }
+            }
+        }
+        Ok(facts)
+    }
+}
+
+#[async_trait]
+impl Store for LiveStore {
+    fn projection(&self) -> &str {
+        PROJECTION
+    }
+
+    async fn acquire(&mut self, topic: &str, partitions: &[i32]) -> Result<Vec<Position>, StoreError> {
+        self.loaded = None;
+        self.uncertain = false;
+        loop {
+            let read = self.read().await?;
+            let mut made_anew = false;
+            let mut loaded = self.restore(&read).unwrap_or_else(|reason| {
+                made_anew = true;
+                tracing::info!(workspace = %self.workspace, reason, "the live state is made anew from the log");
+                let board = Board::new(self.workspace.clone(), self.settings);
+                let sizes = [board.visible().len(), 0, 0];
+                let generation = uuid::Uuid::new_v4().simple().to_string();
+                Loaded { board, generation, seq: 0, version: 0, progress: BTreeMap::new(), sizes }
+            });
+            let mut connection = self.connection().await?;
+            let mut call = self.acquire.prepare_invoke();
+            for key in self.keys.of_state() {
+                call.key(key);
+            }
+            let as_read = |name: &str| read.meta.get(name).map_or("", String::as_str);
+            call.arg(&self.owner).arg(as_read("generation")).arg(as_read("seq")).arg(u8::from(made_anew));
+            call.arg(&loaded.generation).arg(FORMAT).arg(settings_text(&self.settings));
+            call.arg(loaded.board.root().to_string());
+            let visible = loaded.board.visible();
+            call.arg(if made_anew { visible.len() } else { 0 });
+            if made_anew {
+                for (path, json) in visible.iter() {
+                    call.arg(path).arg(json);
+                }
+            }
+            for partition in partitions {
+                call.arg(slice_name(topic, *partition));
+            }
+            let answer: redis::Value = call.invoke_async(&mut connection).await.map_err(|error| self.failed(error))?;
+            // Anything but a list: the state changed since it was read; read it again.
+            let Ok(numbers) = redis::from_redis_value::<Vec<i64>>(answer) else { continue };
+            let mut positions = Vec::with_capacity(partitions.len());
+            for (partition, pair) in partitions.iter().zip(numbers.chunks_exact(2)) {
+                let &[next, epoch] = pair else { continue };
+                loaded.progress.insert(slice_name(topic, *partition), next);
+                positions.push(Position { partition: *partition, next_offset: NextOffset(next), epoch: Epoch(epoch) });
+            }
+            self.loaded = Some(loaded);
+            return Ok(positions);
+        }
+    }
+
+    async fn apply(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        if self.loaded.is_none() {
+            self.reload(batch).await?;
+        }
+        let known = self.loaded.as_ref().map(|loaded| loaded.progress.clone()).unwrap_or_default();
+        let skip_below = if self.uncertain { known.clone() } else { BTreeMap::new() };
+        let facts = self.decode(batch, &skip_below).await?;
+        let mut connection = self.connection().await?;
+        // From here on the board is ahead of Redis until the write is known to have happened.
+        let Some(mut loaded) = self.loaded.take() else { return Err(fenced(batch, None)) };
+        let steps: Vec<_> = facts.iter().flat_map(|fact| loaded.board.apply(fact)).collect();
+        let changes = merge(steps);
+        let touched = loaded.board.take_touched();
+        let before = loaded.version;
+        if !changes.is_empty() {
+            loaded.version += 1;
+        }
+
+        let mut call = self.apply.prepare_invoke();
+        for key in self.keys.of_state() {
+            call.key(key);
+        }
+        call.arg(&self.owner).arg(&loaded.generation).arg(loaded.seq);
+        for size in loaded.sizes {
+            call.arg(size);
+        }
+        let root = loaded.board.root();
+        let watermark = serde_json::to_string(&loaded.board.watermark()).map_err(StoreError::unavailable)?;
+        call.arg(uuid::Uuid::new_v4().simple().to_string()).arg(loaded.version).arg(root.to_string()).arg(watermark);
+        if loaded.version > before {
+            let delta = Delta { version: loaded.version, changes: changes.clone(), hash: root };
+            call.arg(serde_json::to_string(&delta).map_err(StoreError::unavailable)?);
+        } else {
+            call.arg("");
+        }
+        call.arg(DELTAS_KEPT);
+        call.arg(batch.slices.len());
+        for slice in &batch.slices {
+            let name = slice_name(&batch.topic, slice.partition);
+            let from = skip_below.get(&name).map_or(slice.from.0, |applied| slice.from.0.max(*applied));
+            let to = slice.to.0.max(from);
+            call.arg(&name).arg(slice.epoch.0).arg(from).arg(to);
+            loaded.progress.insert(name, to);
+        }
+        let sets: Vec<(&str, &str)> =
+            changes.iter().filter_map(|change| Some((change.path.as_str(), change.json()?))).collect();
+        call.arg(sets.len());
+        for (path, json) in sets {
+            call.arg(path).arg(json);
+        }
+        let removes: Vec<&str> =
+            changes.iter().filter(|change| change.op == Op::Remove).map(|change| change.path.as_str()).collect();
+        call.arg(removes.len());
+        for path in removes {
+            call.arg(path);
+        }
+        call.arg(touched.agents.len());
+        for agent in &touched.agents {
+            call.arg(agent.as_str()).arg(loaded.board.agent_memory(agent).unwrap_or_default());
+        }
+        call.arg(touched.calls.len());
+        for id in &touched.calls {
+            call.arg(id.as_str()).arg(loaded.board.call_memory(id).unwrap_or_default());
+        }
+        call.arg(touched.dropped.len());
+        for id in &touched.dropped {
+            call.arg(id.as_str());
+        }
+        let answer: Result<String, redis::RedisError> = call.invoke_async(&mut connection).await;
+        match answer.as_deref() {
+            Ok("ok") => {
+                let (agents, calls) = loaded.board.remembered();
+                loaded.sizes = [loaded.board.visible().len(), agents, calls];
+                loaded.seq += 1;
+                self.loaded = Some(loaded);
+                self.uncertain = false;
+                Ok(())
+            }
+            Ok("lost") => Err(self.lost(batch)),
+            Ok(refusal) => Err(fenced(batch, refusal.strip_prefix("fenced:"))),
+            Err(_) => {
+                self.uncertain = true;
+                let Err(error) = answer else { return Ok(()) };
+                Err(self.failed(error))
+            }
+        }
+    }
+
+    async fn beat(&mut self, lag: Lag) -> Result<(), StoreError> {
+        let Some(generation) = self.loaded.as_ref().map(|loaded| loaded.generation.clone()) else { return Ok(()) };
+        let mut connection = self.connection().await?;
+        let mut call = self.beat.prepare_invoke();
+        call.key(&self.keys.meta).key(&self.keys.pulse);
+        call.arg(&self.owner).arg(generation).arg(lag.facts).arg(lag.millis);
+        let answer: String = call.invoke_async(&mut connection).await.map_err(|error| self.failed(error))?;
+        if answer == "lost" {
+            tracing::warn!(workspace = %self.workspace, "the live state is gone from Redis; it is rebuilt from the log");
+            self.loss.tell();
+        }
+        Ok(())
+    }
+}
+
+fn slice_name(topic: &str, partition: i32) -> String {
+    format!("{topic}/{partition}")
+}
+
+fn next_offsets(progress: &BTreeMap<String, i64>) -> BTreeMap<String, i64> {
+    progress.iter().filter_map(|(name, at)| Some((name.strip_suffix("/next")?.to_owned(), *at))).collect()
+}
+
+/// What the settings are, to notice that they changed.
+fn settings_text(settings: &Settings) -> String {
+    format!("{} {} {}", settings.short_abandon_seconds, settings.service_level_seconds, settings.zone)
+}
+
+/// Fenced at the slice that was refused, or at the first where the whole state was.
+fn fenced(batch: &Batch, name: Option<&str>) -> StoreError {
+    let refused = batch.slices.iter().find(|slice| name == Some(slice_name(&batch.topic, slice.partition).as_str()));
+    StoreError::Fenced { partition: refused.or(batch.slices.first()).map_or(0, |slice| slice.partition) }
+}

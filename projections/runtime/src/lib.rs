@@ -1,0 +1,21 @@
+//! The projector engine: consume, cut a batch, apply it, keep progress. It knows Kafka and nothing of telephony.
+//!
+//! A projector is this engine plus a [`Store`]. The engine decides which partitions are ours, where to read on, how a
+//! batch is cut, when to try again and when to stop; the store decides what facts mean and writes rows and progress in
+//! one atomic step.
+//!
+//! Invariants (design.md section 8):
+//! - Progress lives with the data: the engine never commits an offset to the broker; it reads on from what
+//!   [`Store::acquire`] says and moves on only after [`Store::apply`] succeeded.
+//! - A batch's slices start exactly where the last ended ([`Slice::from`] of one is [`Slice::to`] of the one before).
+//! - Whoever acquires a partition raises its epoch first. An instance that lost it meets [`StoreError::Fenced`] and
+//!   changes nothing.
+
+mod engine;
+mod metrics;
+mod status;
+mod store;
+
+pub use engine::{Engine, EngineConfig, EngineError, Membership};
+pub use status::{PartitionStatus, Status};
+pub use store::{Batch, Epoch, Lag, NextOffset, Offset, Position, Record, Slice, Store, StoreError};

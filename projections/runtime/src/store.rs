@@ -1,0 +1,155 @@
+//! What the engine asks of a store, and the words they share.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+/// Where one record lies in its partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Offset(pub i64);
+
+/// The offset that is to be read next. Not the last one read: that mix-up loses or repeats a fact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NextOffset(pub i64);
+
+impl Offset {
+    /// The offset after this one.
+    #[must_use]
+    pub const fn next(self) -> NextOffset {
+        NextOffset(self.0 + 1)
+    }
+}
+
+/// How often a partition has changed hands. Whoever acquires it raises it; only the newest may write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(pub i64);
+
+/// Where a partition stands in a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// The partition.
+    pub partition: i32,
+    /// Read on from here.
+    pub next_offset: NextOffset,
+    /// Write under this epoch.
+    pub epoch: Epoch,
+}
+
+/// One record as consumed. Key and value share the consumer's buffers.
+#[derive(Clone)]
+pub struct Record {
+    /// Where it lies.
+    pub offset: Offset,
+    /// The record key, as in `helix_schemas::key`.
+    pub key: Bytes,
+    /// The framed value.
+    pub value: Bytes,
+}
+
+impl fmt::Debug for Record {
+    /// Coordinates only: values carry personal data.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record").field("offset", &self.offset).finish_non_exhaustive()
+    }
+}
+
+/// What one partition gives to a batch.
+#[derive(Debug, Clone)]
+pub struct Slice {
+    /// The partition.
+    pub partition: i32,
+    /// The epoch under which this instance holds it.
+    pub epoch: Epoch,
+    /// Progress before the batch: the compare of the compare-and-set.
+    pub from: NextOffset,
+    /// Progress after the batch: the set.
+    pub to: NextOffset,
+    /// Its records in order; never empty.
+    pub records: Vec<Record>,
+}
+
+/// A cut of the log, applied as one.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// The topic.
+    pub topic: String,
+    /// One slice a partition, sorted by partition.
+    pub slices: Vec<Slice>,
+}
+
+impl Batch {
+    /// How many records.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.slices.iter().map(|slice| slice.records.len()).sum()
+    }
+
+    /// Whether there is nothing in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.slices.iter().all(|slice| slice.records.is_empty())
+    }
+}
+
+/// Why a store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Progress is not where the slice says, or the epoch was raised: another instance holds the partition now.
+    /// Nothing was written.
+    #[error("partition {partition} is held by another instance")]
+    Fenced {
+        /// The partition.
+        partition: i32,
+    },
+    /// The store cannot be reached or refused for the moment. The same batch may be tried again.
+    #[error("the store does not answer: {0}")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// One fact cannot be applied, whatever the store does.
+    #[error("fact at partition {partition} offset {offset:?} cannot be applied: {reason}")]
+    Poison {
+        /// The partition.
+        partition: i32,
+        /// Its offset.
+        offset: Offset,
+        /// Why, without personal data.
+        reason: String,
+    },
+}
+
+impl StoreError {
+    /// Wraps a client's error as [`StoreError::Unavailable`].
+    pub fn unavailable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Unavailable(error.into())
+    }
+}
+
+/// Where a projection's rows and progress live.
+#[async_trait]
+pub trait Store: Send {
+    /// The projection's name, as in `helix projection list` and metric labels.
+    fn projection(&self) -> &str;
+
+    /// Takes hold of partitions: raises the epoch of each in the store and tells where it stands. A partition never
+    /// seen before stands at offset 0. State held in memory is loaded anew here.
+    async fn acquire(&mut self, topic: &str, partitions: &[i32]) -> Result<Vec<Position>, StoreError>;
+
+    /// Applies a batch in one atomic step: rows, roots and progress (`from` -> `to` under `epoch`, compared and set),
+    /// or nothing at all.
+    async fn apply(&mut self, batch: &Batch) -> Result<(), StoreError>;
+
+    /// Told about once a second how far behind the log this instance is, also when nothing happens. For stores that
+    /// show their own freshness; failures are logged and forgotten.
+    async fn beat(&mut self, _lag: Lag) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// How far behind the end of the log an instance is, over its partitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Lag {
+    /// Facts not yet applied.
+    pub facts: i64,
+    /// Milliseconds since the last applied record was appended, where facts wait; else 0.
+    pub millis: i64,
+}

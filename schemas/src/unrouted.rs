@@ -1,0 +1,68 @@
+//! A well-formed event whose workspace is not known yet (law 3: never guessed).
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    fact::{Body, Fact, Kind, OccurredAtFrom, Source},
+    id::FactId,
+    names::{AgentId, CallId, Did, LegId, WorkspaceId},
+    time::{OccurredAt, ReceivedAt},
+};
+
+/// One record of `telephony.unrouted`: a [`Fact`] without its workspace. Fields as there.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct UnroutedEvent {
+    pub id: FactId,
+    pub agent: Option<AgentId>,
+    pub call: Option<CallId>,
+    pub leg: Option<LegId>,
+    pub provider: String,
+    pub kind: Kind,
+    pub occurred_at: OccurredAt,
+    pub occurred_at_from: OccurredAtFrom,
+    pub received_at: ReceivedAt,
+    #[serde(with = "apache_avro::serde::bytes")]
+    pub raw: Vec<u8>,
+    pub raw_content_type: String,
+    pub source: Source,
+    pub normaliser: i32,
+    pub body: Body,
+    /// The DID it was addressed to, for the directory.
+    pub did: Option<Did>,
+    /// Why it could not be attributed.
+    pub reason: String,
+}
+
+impl fmt::Debug for UnroutedEvent {
+    /// Coordinates only, as for [`Fact`].
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnroutedEvent").field("id", &self.id).field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+impl UnroutedEvent {
+    /// The same event under a workspace: same id, same times.
+    #[must_use]
+    pub fn into_fact(self, workspace: WorkspaceId) -> Fact {
+        Fact {
+            id: self.id,
+            workspace,
+            agent: self.agent,
+            call: self.call,
+            leg: self.leg,
+            provider: self.provider,
+            kind: self.kind,
+            occurred_at: self.occurred_at,
+            occurred_at_from: self.occurred_at_from,
+            received_at: self.received_at,
+            raw: self.raw,
+            raw_content_type: self.raw_content_type,
+            source: self.source,
+            normaliser: self.normaliser,
+            body: self.body,
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! Flags and verbs.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// The telephony core of a hospital call-centre platform.
+#[derive(Debug, Parser)]
+#[command(name = "helix", version, about, propagate_version = true)]
+pub(crate) struct Cli {
+    /// Configuration file [default: .helix/helix.toml, where there is one].
+    #[arg(long, global = true, env = "HELIX_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    #[command(flatten)]
+    Stack(StackVerb),
+    /// Serve the HTTP edge: webhooks in, facts out; the directory.
+    Ingest,
+    /// Run a projector.
+    Project {
+        /// Which.
+        projection: Projection,
+    },
+    /// Serve one workspace's supervisors: board, events, web monitor.
+    Sidecar {
+        /// The workspace's slug.
+        workspace: String,
+    },
+    /// Read the log: facts, exports, past boards.
+    #[command(subcommand)]
+    Replay(ReplayVerb),
+    /// Prove stored rows by the log.
+    #[command(subcommand)]
+    Audit(AuditVerb),
+    /// Look after projections.
+    #[command(subcommand)]
+    Projection(ProjectionVerb),
+    /// Post a simulated hospital day through the ingest.
+    Simulate(SimulateOptions),
+    /// Make topics, schemas and tables as this build needs them; the local stack does it by itself.
+    Init,
+    /// Read and check the configuration, and show it with secrets removed.
+    CheckConfig,
+    /// Ask a service whether it is ready; for containers.
+    Healthcheck {
+        /// Its readiness URL.
+        #[arg(long, default_value = "http://127.0.0.1:4200/readyz")]
+        url: String,
+    },
+    /// Serve the schema registry of the local stack.
+    #[command(hide = true)]
+    Registry(RegistryOptions),
+    /// Serve the embedded ClickHouse engine of the local stack.
+    #[command(hide = true)]
+    ClickhouseLocal(ClickhouseLocalOptions),
+}
+
+/// The local stack without containers.
+#[derive(Debug, Subcommand)]
+pub(crate) enum StackVerb {
+    /// Start the local stack with two demo workspaces; twice is harmless.
+    Up(UpArgs),
+    /// Stop the local stack; data is kept.
+    Down(HomeArgs),
+    /// Show what runs where, and its health.
+    Status {
+        #[command(flatten)]
+        home: HomeArgs,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show the components' logs.
+    Logs {
+        /// One component; all where none is named.
+        component: Option<String>,
+        #[command(flatten)]
+        home: HomeArgs,
+        /// Go on with what is appended.
+        #[arg(short, long)]
+        follow: bool,
+        /// Lines of each log's end.
+        #[arg(short = 'n', long, default_value_t = 20)]
+        lines: usize,
+    },
+    /// Stop the local stack and remove its data.
+    Clean(HomeArgs),
+    /// Supervise a home; `up --detach` starts it.
+    #[command(hide = true)]
+    Supervise(HomeArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HomeArgs {
+    /// Folder of the stack's data, logs and secrets.
+    #[arg(long, default_value = ".helix", env = "HELIX_HOME", value_name = "DIR")]
+    pub(crate) home: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpArgs {
+    #[command(flatten)]
+    pub(crate) home: HomeArgs,
+    /// In the background.
+    #[arg(short, long)]
+    pub(crate) detach: bool,
+    /// Move a component's port, as `kafka=29092`. HELIX_PORT_<NAME> does the same.
+    #[arg(long = "port", value_name = "NAME=PORT")]
+    pub(crate) ports: Vec<String>,
+    /// `auto`: choose free ports and remember them in the home.
+    #[arg(long = "ports", value_name = "auto")]
+    pub(crate) choose_ports: Option<String>,
+    /// Only these components, separated by commas.
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub(crate) only: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum, PartialEq, Eq)]
+pub(crate) enum Projection {
+    /// The read models.
+    Postgres,
+    /// The analytics facts.
+    Clickhouse,
+    /// The live boards of all workspaces.
+    Live,
+}
+
+#[derive(Debug, Args, Default)]
+pub(crate) struct FilterArgs {
+    /// Of this workspace.
+    #[arg(long)]
+    pub(crate) workspace: Option<String>,
+    /// Of this agent.
+    #[arg(long)]
+    pub(crate) agent: Option<String>,
+    /// Of this call.
+    #[arg(long)]
+    pub(crate) call: Option<String>,
+    /// Of this kind, as CallRang.
+    #[arg(long)]
+    pub(crate) kind: Option<String>,
+    /// That occurred at or after (RFC 3339).
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// That occurred before (RFC 3339).
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReplayVerb {
+    /// Show facts as they come; Ctrl-C ends it.
+    Tail {
+        #[command(flatten)]
+        filter: FilterArgs,
+        /// Begin at the log's start.
+        #[arg(long, conflicts_with = "last")]
+        from_beginning: bool,
+        /// Begin this many facts before the end of each partition.
+        #[arg(long, default_value_t = 0, value_name = "COUNT")]
+        last: i64,
+        /// Stop at the end of the log as it is now.
+        #[arg(long)]
+        no_follow: bool,
+        /// One JSON object a line, raw bytes included.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write facts to a file as JSON Lines, with a manifest.
+    Export {
+        #[command(flatten)]
+        filter: FilterArgs,
+        /// The file; `<file>.manifest.json` is written beside it.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// Tell the manifest as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a workspace's board as of any moment, as JSON.
+    Board {
+        /// The workspace.
+        #[arg(long)]
+        workspace: String,
+        /// The moment (RFC 3339); the log's end where none is given.
+        #[arg(long, value_name = "TIME")]
+        as_of: Option<String>,
+        /// By which clock: what had happened by then, or what we knew by then.
+        #[arg(long, default_value = "event")]
+        clock: Clock,
+        /// As JSON; a board is always JSON, the flag is taken for uniformity.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum, PartialEq, Eq)]
+pub(crate) enum Clock {
+    /// The provider's.
+    Event,
+    /// Ours.
+    Received,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditVerb {
+    /// Fold the log afresh and compare with the stored rows and roots. Exit code 1 with the first difference.
+    Verify {
+        /// Only this workspace.
+        #[arg(long)]
+        workspace: Option<String>,
+        /// Only this projection.
+        #[arg(long, default_value = "postgres")]
+        projection: Projection,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProjectionVerb {
+    /// Show where each partition of the Postgres projection stands.
+    List {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Throw a projection away and build it again from the log.
+    Rebuild {
+        /// Which.
+        projection: Projection,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SimulateOptions {
+    /// Agents per workspace.
+    #[arg(long, default_value_t = 12)]
+    pub(crate) agents: usize,
+    /// First-time calls an hour per workspace.
+    #[arg(long, default_value_t = 90)]
+    pub(crate) calls_per_hour: u32,
+    /// Simulated seconds in a second; 0 is as fast as possible.
+    #[arg(long, default_value_t = 60)]
+    pub(crate) speed: u32,
+    /// The same seed gives the same day.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Length of the day.
+    #[arg(long, default_value_t = 10)]
+    pub(crate) hours: u32,
+    /// Local time at which the day begins, as 2026-03-24T08:00:00 [default: 08:00 of the first day that has not been
+    /// seen yet].
+    #[arg(long, value_name = "TIME")]
+    pub(crate) start: Option<chrono::NaiveDateTime>,
+    /// Requests in flight per workspace; above 1 only each agent's order is kept.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) concurrency: usize,
+    /// Only this workspace.
+    #[arg(long)]
+    pub(crate) workspace: Option<String>,
+    /// Without the provider's faults: no repeats, nothing late, nothing lost.
+    #[arg(long)]
+    pub(crate) clean: bool,
+    /// The ingest [default: as configured].
+    #[arg(long, value_name = "URL")]
+    pub(crate) ingest: Option<String>,
+    /// The summary as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RegistryOptions {
+    /// Folder of its file.
+    #[arg(long)]
+    pub(crate) data: PathBuf,
+    /// Where it listens.
+    #[arg(long)]
+    pub(crate) listen: SocketAddr,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ClickhouseLocalOptions {
+    /// libchdb.so
+    #[arg(long)]
+    pub(crate) library: PathBuf,
+    /// Folder of its tables.
+    #[arg(long)]
+    pub(crate) data: PathBuf,
+    /// Where it listens.
+    #[arg(long)]
+    pub(crate) listen: SocketAddr,
+    /// JSON file of users that see one workspace.
+    #[arg(long)]
+    pub(crate) users: Option<PathBuf>,
+}

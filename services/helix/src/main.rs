@@ -1,0 +1,65 @@
+//! The one binary of Helix: every part of it is a verb (`helix --help`).
+//!
+//! Verbs only read flags and configuration and call the part they name; what a part does is in its own crate. Exit codes:
+//! 0 done, 1 a check failed, 2 usage, 3 a component cannot be reached (contract.md, CLI).
+
+mod cli;
+mod failure;
+mod housekeeping;
+mod projectors;
+mod replay;
+mod services;
+mod simulate;
+mod stack;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::{
+    cli::{Cli, Verb},
+    failure::Failure,
+};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("helix: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    // The supervisor must stay on the main thread and outside of a runtime: the kernel ends children with the thread
+    // that started them.
+    let verb = match cli.verb {
+        Verb::Stack(verb) => return stack::run(verb),
+        verb => verb,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::check(format!("the runtime cannot start: {error}")))?;
+    runtime.block_on(async move {
+        let config = cli.config.as_deref();
+        match verb {
+            Verb::Stack(_) => Ok(ExitCode::SUCCESS),
+            Verb::Registry(options) => services::registry(options).await,
+            Verb::ClickhouseLocal(options) => services::clickhouse_local(options).await,
+            Verb::Ingest => services::ingest(config).await,
+            Verb::Sidecar { workspace } => services::sidecar(config, &workspace).await,
+            Verb::Project { projection } => projectors::run(config, projection).await,
+            Verb::Replay(verb) => replay::replay(config, verb).await,
+            Verb::Audit(verb) => replay::audit(config, verb).await,
+            Verb::Projection(verb) => replay::projection(config, verb).await,
+            Verb::Simulate(options) => simulate::run(config, options).await,
+            Verb::Init => housekeeping::init(config).await,
+            Verb::CheckConfig => housekeeping::check_config(config),
+            Verb::Healthcheck { url } => housekeeping::healthcheck(&url).await,
+        }
+    })
+}

@@ -1,0 +1,241 @@
+//! `helix project`: an engine over a store, with health and metrics beside it.
+
+use std::{collections::BTreeMap, path::Path, process::ExitCode, sync::Arc, time::Duration};
+
+use helix_clickhouse::ClickHouseStore;
+use helix_fold::settings::Settings;
+use helix_kit::{
+    config::{Config, ProjectorConfig},
+    http::{Readiness, bind, finish, health_routes, serve, shutdown_signal},
+    telemetry,
+};
+use helix_live::Decoder;
+use helix_postgres::{AllSettings, PostgresStore};
+use helix_runtime::{Engine, EngineConfig, Membership, Status, Store};
+use helix_schemas::{
+    codec::Codec,
+    fact::Fact,
+    names::WorkspaceId,
+    registry::{Registry, RegistryError},
+    topics,
+};
+use tokio::sync::watch;
+
+use crate::{
+    cli::Projection,
+    failure::Failure,
+    services::{load, metrics},
+};
+
+const CONSUMER: &str = "consumer";
+const STORE: &str = "store";
+/// A component that is not there yet is asked again this often.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// Settings of every configured workspace.
+pub(crate) fn settings(config: &Config) -> Result<BTreeMap<WorkspaceId, Settings>, Failure> {
+    let mut all = BTreeMap::new();
+    for (slug, workspace) in &config.workspaces {
+        let slug = WorkspaceId::new(slug).map_err(|error| Failure::of(2, &error))?;
+        let zone = workspace
+            .zone
+            .parse()
+            .map_err(|_| Failure::usage(format!("workspaces.{slug}.zone is no IANA time zone: {}", workspace.zone)))?;
+        let own = Settings {
+            short_abandon_seconds: workspace.short_abandon_seconds,
+            service_level_seconds: workspace.service_level_seconds,
+            zone,
+        };
+        all.insert(slug, own);
+    }
+    Ok(all)
+}
+
+pub(crate) fn engine_config(config: &Config, own: &ProjectorConfig, group: String, membership: Membership) -> EngineConfig {
+    EngineConfig {
+        brokers: config.log.brokers.clone(),
+        topic: topics::FACTS.to_owned(),
+        group,
+        membership,
+        batch_records: own.batch_facts,
+        batch_bytes: own.batch_kib * 1024,
+        batch_time: own.batch_time,
+    }
+}
+
+/// The group in which instances of the Postgres projector share partitions.
+pub(crate) const POSTGRES_GROUP: &str = "helix-postgres";
+
+pub(crate) async fn run(config: Option<&Path>, projection: Projection) -> Result<ExitCode, Failure> {
+    let config = load(config)?;
+    telemetry::start_logs(&config.telemetry);
+    let own = match projection {
+        Projection::Postgres => config.project.postgres.clone(),
+        Projection::Clickhouse => config.project.clickhouse.clone(),
+        Projection::Live => config.project.live.clone(),
+    };
+    let name = match projection {
+        Projection::Postgres => "project-postgres",
+        Projection::Clickhouse => "project-clickhouse",
+        Projection::Live => "project-live",
+    };
+    let listener = bind(own.listen, name).await?;
+    let readiness = Readiness::default();
+    readiness.not_ready(STORE, "the store has not been opened yet");
+    readiness.not_ready(CONSUMER, "no partition has been acquired yet");
+    let routes = finish(health_routes(readiness.clone(), metrics(name)?), name);
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        shutdown_signal().await;
+        // Nobody listens any more only where the process is ending anyway.
+        let _told = stop.send(true);
+    });
+    let serving = tokio::spawn(serve(listener, routes, until(stopped.clone())));
+    let outcome = match projection {
+        Projection::Postgres => postgres(&config, &own, &readiness, stopped).await,
+        Projection::Clickhouse => clickhouse(&config, &own, &readiness, stopped).await,
+        Projection::Live => live(&config, &own, &readiness, stopped).await,
+    };
+    readiness.drain();
+    serving.abort();
+    outcome.map(|()| ExitCode::SUCCESS)
+}
+
+async fn until(mut stopped: watch::Receiver<bool>) {
+    // An error means that the sender is gone: nobody could stop us any more, so we stop.
+    let _ended = stopped.wait_for(|stop| *stop).await;
+}
+
+/// Asks until the component answers or the process is told to stop (`None`).
+async fn patiently<T, E: std::error::Error>(
+    what: &'static str,
+    stopped: &watch::Receiver<bool>,
+    readiness: &Readiness,
+    mut ask: impl AsyncFnMut() -> Result<T, E>,
+) -> Option<T> {
+    loop {
+        if *stopped.borrow() {
+            return None;
+        }
+        match ask().await {
+            Ok(answer) => return Some(answer),
+            Err(error) => {
+                readiness.not_ready(STORE, format!("{what} does not answer"));
+                tracing::warn!(%error, "{what} does not answer yet");
+            }
+        }
+        let mut stopped = stopped.clone();
+        tokio::select! {
+            () = tokio::time::sleep(AGAIN) => {}
+            _ended = stopped.wait_for(|stop| *stop) => return None,
+        }
+    }
+}
+
+async fn codec(
+    config: &Config,
+    stopped: &watch::Receiver<bool>,
+    readiness: &Readiness,
+) -> Option<(Registry, Arc<Codec<Fact>>)> {
+    let registry = Registry::new(&config.registry.url);
+    let codec = patiently("the schema registry", stopped, readiness, async || -> Result<_, RegistryError> {
+        registry.fact_codec().await
+    })
+    .await?;
+    Some((registry, Arc::new(codec)))
+}
+
+/// Says "ready" once partitions are held, and again "not ready" where none is held any more.
+fn watch_status(status: Status, readiness: Readiness, part: &'static str) {
+    tokio::spawn(async move {
+        loop {
+            if status.partitions().is_empty() {
+                readiness.not_ready(part, "no partition has been acquired yet");
+            } else {
+                readiness.ready(part);
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    });
+}
+
+async fn drive<S: Store + 'static>(
+    engine: Engine<S>,
+    readiness: &Readiness,
+    stopped: watch::Receiver<bool>,
+) -> Result<(), Failure> {
+    readiness.ready(STORE);
+    watch_status(engine.status(), readiness.clone(), CONSUMER);
+    engine.run(until(stopped)).await.map_err(|error| Failure::of(1, &error))
+}
+
+async fn postgres(
+    config: &Config,
+    own: &ProjectorConfig,
+    readiness: &Readiness,
+    stopped: watch::Receiver<bool>,
+) -> Result<(), Failure> {
+    let settings = AllSettings(settings(config)?);
+    let Some((registry, codec)) = codec(config, &stopped, readiness).await else { return Ok(()) };
+    let opened = patiently("postgres", &stopped, readiness, async || {
+        let pool = helix_postgres::connect(config.postgres.url.reveal(), config.postgres.connections).await?;
+        helix_postgres::migrate(&pool).await?;
+        Ok::<_, helix_postgres::PostgresError>(pool)
+    })
+    .await;
+    let Some(pool) = opened else { return Ok(()) };
+    let store = PostgresStore::new(pool, registry, codec, settings);
+    let engine = engine_config(config, own, POSTGRES_GROUP.to_owned(), Membership::Group);
+    drive(Engine::new(engine, store), readiness, stopped).await
+}
+
+async fn clickhouse(
+    config: &Config,
+    own: &ProjectorConfig,
+    readiness: &Readiness,
+    stopped: watch::Receiver<bool>,
+) -> Result<(), Failure> {
+    let settings = settings(config)?;
+    let Some((registry, codec)) = codec(config, &stopped, readiness).await else { return Ok(()) };
+    let options = helix_clickhouse::Options {
+        url: config.clickhouse.url.clone(),
+        database: config.clickhouse.database.clone(),
+        user: config.clickhouse.user.clone(),
+        password: config.clickhouse.password.reveal().to_owned(),
+    };
+    let opened = patiently("clickhouse", &stopped, readiness, async || {
+        ClickHouseStore::open(&options, registry.clone(), codec.clone(), &settings).await
+    })
+    .await;
+    let Some(store) = opened else { return Ok(()) };
+    let engine = engine_config(config, own, "helix-clickhouse".to_owned(), Membership::Group);
+    drive(Engine::new(engine, store), readiness, stopped).await
+}
+
+/// One engine a workspace: a hospital whose Redis is down holds up nobody else.
+async fn live(
+    config: &Config,
+    own: &ProjectorConfig,
+    readiness: &Readiness,
+    stopped: watch::Receiver<bool>,
+) -> Result<(), Failure> {
+    let settings = settings(config)?;
+    let Some((registry, codec)) = codec(config, &stopped, readiness).await else { return Ok(()) };
+    readiness.ready(STORE);
+    let decoder = Decoder::new(codec, Some(registry));
+    let mut running = tokio::task::JoinSet::new();
+    for (workspace, own_settings) in settings {
+        let Some(workspace_config) = config.workspaces.get(workspace.as_str()) else { continue };
+        let engine = engine_config(config, own, format!("helix-live-{workspace}"), Membership::All);
+        let url = workspace_config.redis_url.reveal().to_owned();
+        let (decoder, stopped, readiness) = (decoder.clone(), stopped.clone(), readiness.clone());
+        running.spawn(async move {
+            let told = move |status| watch_status(status, readiness.clone(), CONSUMER);
+            helix_live::run(engine, &url, workspace, own_settings, decoder, stopped, told).await
+        });
+    }
+    while let Some(ended) = running.join_next().await {
+        ended.map_err(|error| Failure::of(1, &error))?.map_err(|error| Failure::of(1, &error))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,79 @@
+//! Verbs that serve.
+
+use std::{
+    path::Path,
+    process::ExitCode,
+};
+
+use helix_chdb::{Access, RowPolicy};
+use helix_kit::{
+    config::Config,
+    http::{bind, shutdown_signal},
+    telemetry,
+};
+
+use crate::{
+    cli::{ClickhouseLocalOptions, RegistryOptions},
+    failure::Failure,
+};
+
+/// Configuration of the local stack, where none is named and there is one.
+const LOCAL: &str = ".helix/helix.toml";
+
+pub(crate) fn load(config: Option<&Path>) -> Result<Config, Failure> {
+    let local = Path::new(LOCAL);
+    Ok(Config::load(config.or_else(|| local.is_file().then_some(local)))?)
+}
+
+pub(crate) fn metrics(service: &'static str) -> Result<telemetry::MetricsHandle, Failure> {
+    telemetry::start_metrics(service).map_err(|error| Failure::of(1, &error))
+}
+
+pub(crate) async fn ingest(config: Option<&Path>) -> Result<ExitCode, Failure> {
+    let config = load(config)?;
+    telemetry::start_logs(&config.telemetry);
+    let listener = bind(config.ingest.listen, "ingest").await?;
+    helix_ingest::run(config, listener, metrics("ingest")?, shutdown_signal())
+        .await
+        .map_err(|error| Failure::of(1, &error))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) async fn sidecar(config: Option<&Path>, workspace: &str) -> Result<ExitCode, Failure> {
+    let config = load(config)?;
+    telemetry::start_logs(&config.telemetry);
+    let Some(own) = config.workspaces.get(workspace) else {
+        return Err(Failure::usage(format!("there is no workspace {workspace} in the configuration")));
+    };
+    let listener = bind(own.sidecar_listen, "the sidecar").await?;
+    helix_sidecar::run(config, workspace, listener, metrics("sidecar")?, shutdown_signal())
+        .await
+        .map_err(|error| Failure::of(1, &error))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) async fn registry(options: RegistryOptions) -> Result<ExitCode, Failure> {
+    telemetry::start_logs(&Config::load(None)?.telemetry);
+    let listener = bind(options.listen, "the schema registry").await?;
+    let own = helix_local::registry::Options { data: options.data };
+    helix_local::registry::serve(listener, &own, shutdown_signal()).await.map_err(|error| Failure::of(1, &error))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) async fn clickhouse_local(options: ClickhouseLocalOptions) -> Result<ExitCode, Failure> {
+    telemetry::start_logs(&Config::load(None)?.telemetry);
+    let database = Config::load(None)?.clickhouse.database;
+    let table = |name: &str| RowPolicy {
+        database: database.clone(),
+        table: name.to_owned(),
+        column: "workspace_id".to_owned(),
+    };
+    let mut own = helix_chdb::Options::new(options.library, options.data, options.listen);
+    own.access = options.users.map(|users| Access {
+        users,
+        policies: helix_clickhouse::WORKSPACE_TABLES.iter().map(|name| table(name)).collect(),
+        views: helix_clickhouse::WORKSPACE_VIEWS.iter().map(|name| format!("{database}.{name}")).collect(),
+    });
+    helix_chdb::serve(own, shutdown_signal()).await.map_err(|error| Failure::of(1, &error))?;
+    Ok(ExitCode::SUCCESS)
+}

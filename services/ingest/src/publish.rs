@@ -1,0 +1,241 @@
+//! Appends to the log and says when every in-sync replica has it. Knows Kafka and nothing of telephony.
+//!
+//! [`Publisher::enqueue`] never waits: it hands the record to librdkafka in the caller's order, or says that the
+//! queue is full. [`Pending::acknowledged`] resolves with the coordinates once the brokers have acknowledged. Any
+//! failure after enqueue means "perhaps written" (style.md, trap 1): the caller answers 503 and ids absorb the repeat.
+//!
+//! A fatal error of the idempotent producer (its sequence is lost) ends that producer for good: the next enqueue
+//! makes a new one. Dropping a producer purges what is in flight, so [`Publisher::close`] flushes first.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use helix_kit::config::LogConfig;
+use rdkafka::{
+    ClientConfig, ClientContext, Statistics,
+    client::Client,
+    config::{FromClientConfigAndContext, RDKafkaLogLevel},
+    error::{KafkaError, RDKafkaErrorCode},
+    producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer, future_producer::FutureProducerContext},
+};
+
+use crate::metrics;
+
+/// Most messages the queue holds; bytes are bounded by `log.queue_kib`.
+const QUEUE_MESSAGES: u32 = 100_000;
+/// How often librdkafka reports its statistics.
+const STATISTICS: Duration = Duration::from_secs(1);
+
+type InnerProducer = FutureProducer<ProducerContext>;
+
+/// Where a record stands in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Coordinates {
+    /// Its topic.
+    pub topic: &'static str,
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+}
+
+/// Why a record was not acknowledged.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The queue is full: nothing of this record was written.
+    #[error("the producer's queue is full")]
+    Backpressure,
+    /// Not acknowledged: perhaps written.
+    #[error("{topic} did not acknowledge: {source}")]
+    NotAcknowledged {
+        /// Its topic.
+        topic: &'static str,
+        /// librdkafka's words.
+        #[source]
+        source: KafkaError,
+    },
+    /// The producer ended while the record was in flight: perhaps written.
+    #[error("the producer ended before {topic} acknowledged")]
+    Ended {
+        /// Its topic.
+        topic: &'static str,
+    },
+}
+
+/// Turns librdkafka's callbacks into logs and metrics.
+#[derive(Debug)]
+pub struct ProducerContext;
+
+impl ClientContext for ProducerContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        client_log(level, facility, message);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        metrics::queue(
+            statistics.msg_cnt,
+            statistics.msg_max,
+            statistics.msg_size,
+            statistics.msg_size_max,
+        );
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, reason, "the log's client reports an error");
+    }
+}
+
+/// librdkafka's log lines: brokers and protocol, never payloads.
+pub(crate) fn client_log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+            tracing::warn!(facility, message, "librdkafka");
+        }
+        RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice => tracing::info!(facility, message, "librdkafka"),
+        RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => tracing::debug!(facility, message, "librdkafka"),
+    }
+}
+
+/// The producer, made anew where the old one is beyond repair.
+pub struct Publisher {
+    settings: ClientConfig,
+    producer: ArcSwap<InnerProducer>,
+    renewal: Mutex<()>,
+}
+
+impl std::fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Publisher")
+    }
+}
+
+/// A record on its way.
+pub struct Pending {
+    topic: &'static str,
+    delivery: DeliveryFuture,
+    timer: metrics::AckTimer,
+}
+
+fn settings(config: &LogConfig) -> ClientConfig {
+    let mut settings = ClientConfig::new();
+    settings
+        .set("bootstrap.servers", &config.brokers)
+        .set("client.id", "helix-ingest")
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        // As Java clients hash keys; librdkafka's default would scatter a key's facts between the two.
+        .set("partitioner", "murmur2_random")
+        .set("compression.codec", "lz4")
+        .set("linger.ms", config.linger.as_millis().to_string())
+        .set("delivery.timeout.ms", config.delivery_timeout.as_millis().to_string())
+        .set("queue.buffering.max.kbytes", config.queue_kib.to_string())
+        .set("queue.buffering.max.messages", QUEUE_MESSAGES.to_string())
+        .set("allow.auto.create.topics", "false")
+        .set("statistics.interval.ms", STATISTICS.as_millis().to_string());
+    settings
+}
+
+impl Publisher {
+    /// A producer as design.md section 6 wants it. Does not wait for a broker.
+    ///
+    /// # Errors
+    /// Where librdkafka refuses a setting.
+    pub fn new(config: &LogConfig) -> Result<Self, KafkaError> {
+        let settings = settings(config);
+        let producer = InnerProducer::from_config_and_context(&settings, ProducerContext)?;
+        Ok(Self {
+            settings,
+            producer: ArcSwap::from_pointee(producer),
+            renewal: Mutex::new(()),
+        })
+    }
+
+    /// Puts a record into the queue. Records of one caller keep their order.
+    ///
+    /// # Errors
+    /// [`PublishError::Backpressure`] at once where the queue is full.
+    pub fn enqueue(&self, topic: &'static str, key: &str, value: &[u8]) -> Result<Pending, PublishError> {
+        let producer = self.producer.load();
+        let timer = metrics::AckTimer::start();
+        match producer.send_result(FutureRecord::to(topic).key(key).payload(value)) {
+            Ok(delivery) => Ok(Pending { topic, delivery, timer }),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
+                timer.done(false);
+                metrics::publish_failed("queue_full");
+                Err(PublishError::Backpressure)
+            }
+            Err((source, _)) => {
+                timer.done(false);
+                metrics::publish_failed("not_acknowledged");
+                self.renew_if_fatal();
+                Err(PublishError::NotAcknowledged { topic, source })
+            }
+        }
+    }
+
+    /// Puts one record into the queue and waits for it.
+    ///
+    /// # Errors
+    /// [`PublishError`].
+    pub async fn publish(&self, topic: &'static str, key: &str, value: &[u8]) -> Result<Coordinates, PublishError> {
+        let pending = self.enqueue(topic, key, value)?;
+        self.acknowledged(pending).await
+    }
+
+    /// Waits until every in-sync replica has the record.
+    ///
+    /// # Errors
+    /// [`PublishError`]; the record is perhaps written.
+    pub async fn acknowledged(&self, pending: Pending) -> Result<Coordinates, PublishError> {
+        let Pending { topic, delivery, timer } = pending;
+        let delivered = delivery.await;
+        timer.done(matches!(delivered, Ok(Ok(_))));
+        let fault = match delivered {
+            Ok(Ok(delivery)) => {
+                return Ok(Coordinates {
+                    topic,
+                    partition: delivery.partition,
+                    offset: delivery.offset,
+                });
+            }
+            Ok(Err((source, _message))) => PublishError::NotAcknowledged { topic, source },
+            Err(_cancelled) => PublishError::Ended { topic },
+        };
+        metrics::publish_failed("not_acknowledged");
+        self.renew_if_fatal();
+        Err(fault)
+    }
+
+    fn renew_if_fatal(&self) {
+        let _one_at_a_time = self.renewal.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((code, reason)) = self.producer.load().client().fatal_error() else {
+            return;
+        };
+        tracing::error!(%code, reason, "the producer is beyond repair; a new one takes over");
+        match InnerProducer::from_config_and_context(&self.settings, ProducerContext) {
+            // Dropping the old one joins its thread: not on an executor's thread.
+            Ok(fresh) => drop_elsewhere(self.producer.swap(Arc::new(fresh))),
+            Err(error) => tracing::error!(%error, "no new producer could be made"),
+        }
+    }
+
+    /// The client, for metadata.
+    pub(crate) fn with_client<R>(&self, ask: impl FnOnce(&Client<FutureProducerContext<ProducerContext>>) -> R) -> R {
+        ask(self.producer.load().client())
+    }
+
+    /// Waits until the queue is empty, at most until `deadline`. Blocks: call it where blocking is allowed.
+    ///
+    /// # Errors
+    /// Where records were still in flight; they are perhaps written.
+    pub fn close(&self, deadline: Duration) -> Result<(), KafkaError> {
+        self.producer.load().flush(deadline)
+    }
+}
+
+fn drop_elsewhere(producer: Arc<InnerProducer>) {
+    std::thread::spawn(move || drop(producer));
+}

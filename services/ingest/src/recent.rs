@@ -1,0 +1,121 @@
+//! Remembers which ids were acknowledged lately, so that a repeat is answered without being appended again.
+//!
+//! A convenience, never a promise: it is bounded, forgets at restart, and knows one instance. Projections absorb
+//! whatever repeats get through. Only what the brokers have acknowledged is remembered (law 1).
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    num::NonZeroUsize,
+    sync::{Mutex, PoisonError},
+};
+
+use helix_schemas::{id::FactId, names::WorkspaceId};
+use lru::LruCache;
+
+use crate::{metrics, publish::Coordinates};
+
+/// Ids remembered: at 100 events a second, ten minutes. (The `unwrap` is of a constant: it fails to compile, not to run.)
+const CAPACITY: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
+
+/// What an id was when it was acknowledged.
+struct Seen {
+    content: u64,
+    /// `None` for an event that could not be routed: once it can, it is no repeat.
+    workspace: Option<WorkspaceId>,
+    coordinates: Coordinates,
+}
+
+/// What is known of an id.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing.
+    New,
+    /// The same content is in the log already.
+    Duplicate(Coordinates),
+    /// Another content is in the log under this id: append this one too, and count it.
+    Conflict,
+}
+
+/// The recently acknowledged ids.
+pub struct Recent {
+    ids: Mutex<LruCache<FactId, Seen>>,
+    hasher: RandomState,
+}
+
+impl Default for Recent {
+    fn default() -> Self {
+        Self {
+            ids: Mutex::new(LruCache::new(CAPACITY)),
+            hasher: RandomState::new(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Recent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Recent")
+    }
+}
+
+impl Recent {
+    /// A digest of an event's content, for [`Self::check`] and [`Self::remember`].
+    #[must_use]
+    pub fn digest(&self, content: &str) -> u64 {
+        self.hasher.hash_one(content)
+    }
+
+    /// Whether an id was acknowledged for this destination lately.
+    #[must_use]
+    pub fn check(&self, id: FactId, workspace: Option<&WorkspaceId>, content: u64) -> Verdict {
+        let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        match ids.get(&id) {
+            Some(seen) if seen.workspace.as_ref() != workspace => Verdict::New,
+            Some(seen) if seen.content == content => Verdict::Duplicate(seen.coordinates),
+            Some(_) => Verdict::Conflict,
+            None => Verdict::New,
+        }
+    }
+
+    /// Remembers an acknowledged record.
+    pub fn remember(&self, id: FactId, workspace: Option<WorkspaceId>, content: u64, coordinates: Coordinates) {
+        let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        ids.put(
+            id,
+            Seen {
+                content,
+                workspace,
+                coordinates,
+            },
+        );
+    }
+
+    /// Exports how full the memory is.
+    pub fn report(&self) {
+        let held = self.ids.lock().unwrap_or_else(PoisonError::into_inner).len();
+        metrics::recent(held, CAPACITY.get());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_same_content_for_the_same_workspace_is_a_duplicate() {
+        let recent = Recent::default();
+        let id = helix_schemas::id::NaturalKey::new("p", "a", "agent").id();
+        let (one, other) = (WorkspaceId::new("one").unwrap(), WorkspaceId::new("other").unwrap());
+        let (content, changed) = (recent.digest("x"), recent.digest("y"));
+        let coordinates = Coordinates {
+            topic: "t",
+            partition: 1,
+            offset: 2,
+        };
+        assert_eq!(recent.check(id, Some(&one), content), Verdict::New);
+        recent.remember(id, Some(one.clone()), content, coordinates);
+        assert_eq!(recent.check(id, Some(&one), content), Verdict::Duplicate(coordinates));
+        assert_eq!(recent.check(id, Some(&one), changed), Verdict::Conflict);
+        assert_eq!(recent.check(id, Some(&other), content), Verdict::New);
+        assert_eq!(recent.check(id, None, content), Verdict::New);
+    }
+}

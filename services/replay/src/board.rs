@@ -1,0 +1,80 @@
+//! `helix replay board --as-of`: the board of one workspace as of any past moment, by either clock.
+//!
+//! The same fold as the live projector's, over the facts that had happened (`event`), or that had reached us
+//! (`received`), by then.
+
+use helix_fold::{
+    board::{
+        Board,
+        document::{BoardDocument, Head},
+    },
+    settings::Settings,
+};
+use helix_schemas::{
+    names::WorkspaceId,
+    time::{OccurredAt, ReceivedAt},
+};
+use serde_json::Value;
+
+use crate::{
+    ReplayError,
+    log::{FactLog, Stop},
+};
+
+/// By which clock a moment is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clock {
+    /// What had happened by then, as we know it today.
+    Event,
+    /// What we knew then.
+    Received,
+}
+
+/// A past moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// UTC milliseconds.
+    pub at: OccurredAt,
+    /// By which clock.
+    pub clock: Clock,
+}
+
+impl Moment {
+    fn takes(self, occurred_at: OccurredAt, received_at: ReceivedAt) -> bool {
+        match self.clock {
+            Clock::Event => occurred_at <= self.at,
+            Clock::Received => received_at.as_occurred() <= self.at,
+        }
+    }
+}
+
+/// Folds the workspace's board; without a moment, as of the log's end. Blocking.
+///
+/// # Errors
+/// Where the log cannot be read.
+pub fn board_as_of(
+    log: &FactLog,
+    workspace: &WorkspaceId,
+    settings: Settings,
+    moment: Option<Moment>,
+    stop: &Stop,
+) -> Result<Value, ReplayError> {
+    let cut = log.whole()?;
+    let mut board = Board::new(workspace.clone(), settings);
+    let mut version: u64 = 0;
+    log.read(&cut, stop, |_, fact| {
+        let takes = moment.is_none_or(|moment| moment.takes(fact.occurred_at, fact.received_at));
+        if takes && !board.apply(&fact).is_empty() {
+            version += 1;
+        }
+        Ok(())
+    })?;
+    let as_of = match (moment, board.watermark()) {
+        (Some(moment), _) => moment.at.to_rfc3339(),
+        (None, Some(watermark)) => watermark.occurred_at.to_rfc3339(),
+        (None, None) => OccurredAt::from_millis(0).to_rfc3339(),
+    };
+    let head = Head { workspace: workspace.as_str(), as_of, version, stale_reasons: Vec::new(), stale_since: None, lag_facts: 0, lag_seconds: 0 };
+    let document = BoardDocument::new(head, board.visible());
+    serde_json::to_value(&document).map_err(|error| ReplayError::unreachable("the board", error))
+}

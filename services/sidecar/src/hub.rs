@@ -1,0 +1,383 @@
+//! The one copy of the board in this process, and the frames that every client is sent.
+//!
+//! A task follows the deltas in Redis. Each is encoded once for viewers who see callers and once for those who do not,
+//! and goes into a bounded broadcast; all clients share the bytes. Joining (a snapshot, or the frames after the client's last
+//! one) and publishing happen under one lock, so nothing falls between. A client that falls behind the broadcast's
+//! bound is ended, never skipped.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use chrono::{SecondsFormat, Utc};
+use helix_fold::board::{
+    document::{BoardDocument, Head, WATERMARK_OCCURRED, WATERMARK_RECEIVED},
+    visible::{BoardRoot, Change},
+};
+use helix_live::{Delta, Snapshot};
+use helix_schemas::names::WorkspaceId;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tokio::sync::broadcast;
+
+use crate::{
+    freshness::{Fresh, StaleReason},
+    metrics,
+    view::{Audience, View},
+};
+
+/// A client this many frames behind is ended.
+const FRAMES_AHEAD: usize = 1024;
+/// Frames kept for clients that come back, and their bytes.
+const FRAMES_KEPT: usize = 2048;
+const BYTES_KEPT: usize = 8 * 1024 * 1024;
+/// An encoded snapshot serves every client that joins within this time, if the version is still its own.
+const SNAPSHOT_HOLDS: Duration = Duration::from_millis(250);
+
+/// What all clients are sent.
+#[derive(Debug)]
+pub(crate) enum Frame {
+    /// The board moved on.
+    Delta {
+        /// For viewers of an own view, who filter it.
+        delta: Arc<Delta>,
+        /// `{generation}-{version}`.
+        id: String,
+        /// Encoded for those who see callers.
+        full: Bytes,
+        /// Encoded for those who do not.
+        masked: Bytes,
+    },
+    /// Nothing is as it was: everybody takes a new snapshot.
+    Anew,
+    /// The same for everybody: heartbeats, and comments that keep the line alive.
+    Same(Bytes),
+    /// The sidecar is going away.
+    End,
+}
+
+/// One life of the state, as it stands now.
+struct Life {
+    generation: String,
+    version: u64,
+    full: View,
+    masked: View,
+    kept: VecDeque<Arc<Frame>>,
+    kept_bytes: usize,
+    encoded: [Option<Encoded>; 2],
+}
+
+struct Encoded {
+    version: u64,
+    at: Instant,
+    board: Bytes,
+}
+
+struct Inner {
+    life: Option<Life>,
+    fresh: Fresh,
+}
+
+/// The board in memory, shared.
+pub(crate) struct Hub {
+    workspace: WorkspaceId,
+    inner: Mutex<Inner>,
+    frames: broadcast::Sender<Arc<Frame>>,
+}
+
+/// A client that has joined.
+pub(crate) struct Joined {
+    /// To be sent first.
+    pub(crate) first: Vec<Bytes>,
+    /// Everything after.
+    pub(crate) frames: broadcast::Receiver<Arc<Frame>>,
+    /// The client's own view, where it has one.
+    pub(crate) own: Option<View>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DeltaDocument<'a> {
+    version: u64,
+    changes: &'a [Change],
+    hash: BoardRoot,
+    as_of: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HeartbeatDocument<'a> {
+    as_of: String,
+    version: u64,
+    stale: bool,
+    stale_since: Option<String>,
+    stale_reasons: Vec<&'static str>,
+    watermark: HeartbeatWatermark<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HeartbeatWatermark<'a> {
+    occurred_at: Option<&'a RawValue>,
+    lag_facts: i64,
+    lag_seconds: i64,
+    received_at: Option<&'a RawValue>,
+}
+
+pub(crate) fn now_text() -> String {
+    Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+fn json<T: Serialize>(value: &T) -> Vec<u8> {
+    // Structs of texts, numbers and JSON that was parsed: they always serialise.
+    serde_json::to_vec(value).unwrap_or_default()
+}
+
+fn event(id: &str, name: &str, data: &[u8]) -> Bytes {
+    let mut out = Vec::with_capacity(id.len() + name.len() + data.len() + 24);
+    for part in [b"id: ".as_slice(), id.as_bytes(), b"\nevent: ", name.as_bytes(), b"\ndata: ", data, b"\n\n"] {
+        out.extend_from_slice(part);
+    }
+    out.into()
+}
+
+/// A delta as one client of an own view is sent it; `None` where nothing of it is the client's.
+pub(crate) fn own_delta(view: &mut View, delta: &Delta, id: &str) -> Option<Bytes> {
+    let changes: Vec<Change> = delta.changes.iter().filter_map(|change| view.apply(change)).collect();
+    (!changes.is_empty()).then(|| delta_event(id, delta.version, &changes, view.root()))
+}
+
+fn delta_event(id: &str, version: u64, changes: &[Change], hash: BoardRoot) -> Bytes {
+    event(id, "delta", &json(&DeltaDocument { version, changes, hash, as_of: now_text() }))
+}
+
+impl Hub {
+    pub(crate) fn new(workspace: WorkspaceId) -> Self {
+        let inner = Inner { life: None, fresh: Fresh::default() };
+        Self { workspace, inner: Mutex::new(inner), frames: broadcast::Sender::new(FRAMES_AHEAD) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn send(&self, frame: Arc<Frame>, kind: &'static str) {
+        metrics::frame(self.workspace.as_str(), kind);
+        // No receiver: nobody is watching.
+        let _watched = self.frames.send(frame);
+    }
+
+    /// Takes a whole board: at the start, and wherever following broke.
+    pub(crate) fn reset(&self, snapshot: Snapshot) {
+        let mut inner = self.lock();
+        let same = inner.life.as_ref().is_some_and(|life| {
+            life.generation == snapshot.generation
+                && life.version == snapshot.version
+                && *life.full.visible() == snapshot.visible
+        });
+        if same {
+            return;
+        }
+        inner.life = Some(Life {
+            masked: View::of(Audience::Masked, &snapshot.visible),
+            full: View::of(Audience::Full, &snapshot.visible),
+            generation: snapshot.generation,
+            version: snapshot.version,
+            kept: VecDeque::new(),
+            kept_bytes: 0,
+            encoded: [None, None],
+        });
+        self.send(Arc::new(Frame::Anew), "anew");
+    }
+
+    /// Takes the next delta.
+    pub(crate) fn publish(&self, delta: Delta) {
+        let mut inner = self.lock();
+        let Some(life) = &mut inner.life else { return };
+        life.version = delta.version;
+        let id = format!("{}-{}", life.generation, life.version);
+        let encode = |view: &mut View| {
+            let changes: Vec<Change> = delta.changes.iter().filter_map(|change| view.apply(change)).collect();
+            delta_event(&id, delta.version, &changes, view.root())
+        };
+        let full = encode(&mut life.full);
+        let masked = encode(&mut life.masked);
+        if life.full.root() != delta.hash {
+            // Our copy is wrong: the follower finds no gap, so this is a defect; a new snapshot repairs what is shown.
+            tracing::error!(workspace = %self.workspace, version = delta.version, "the copy of the board is not the projector's");
+        }
+        let bytes = full.len() + masked.len();
+        let frame = Arc::new(Frame::Delta { delta: Arc::new(delta), id, full, masked });
+        life.kept.push_back(frame.clone());
+        life.kept_bytes += bytes;
+        while life.kept.len() > FRAMES_KEPT || life.kept_bytes > BYTES_KEPT {
+            let Some(oldest) = life.kept.pop_front() else { break };
+            if let Frame::Delta { full, masked, .. } = &*oldest {
+                life.kept_bytes -= full.len() + masked.len();
+            }
+        }
+        self.send(frame, "delta");
+    }
+
+    /// Whether the copy agrees with the projector's root of this delta.
+    pub(crate) fn agrees(&self, hash: BoardRoot) -> bool {
+        self.lock().life.as_ref().is_some_and(|life| life.full.root() == hash)
+    }
+
+    /// Takes what is known of freshness; tells everybody at once where "stale" turned.
+    pub(crate) fn freshness(&self, fresh: Fresh) {
+        let mut inner = self.lock();
+        let turned = inner.fresh.reasons != fresh.reasons;
+        for reason in [StaleReason::Redis, StaleReason::Projector, StaleReason::Lag, StaleReason::Ingest] {
+            metrics::stale(self.workspace.as_str(), reason.as_str(), fresh.reasons.contains(&reason));
+        }
+        inner.fresh = fresh;
+        if turned {
+            let words: Vec<&str> = inner.fresh.reasons.iter().map(|reason| reason.as_str()).collect();
+            tracing::info!(workspace = %self.workspace, reasons = ?words, "the board's freshness changed");
+            self.heartbeat_of(&inner);
+        }
+    }
+
+    /// Sends everybody a heartbeat.
+    pub(crate) fn heartbeat(&self) {
+        self.heartbeat_of(&self.lock());
+    }
+
+    fn heartbeat_of(&self, inner: &Inner) {
+        if let Some(bytes) = heartbeat(inner) {
+            self.send(Arc::new(Frame::Same(bytes)), "heartbeat");
+        }
+    }
+
+    /// Sends everybody a comment: a page that hears nothing for some seconds knows that the line is dead.
+    pub(crate) fn keep_alive(&self) {
+        self.send(Arc::new(Frame::Same(Bytes::from_static(b":\n\n"))), "comment");
+    }
+
+    /// Ends every stream.
+    pub(crate) fn close(&self) {
+        self.send(Arc::new(Frame::End), "end");
+    }
+
+    /// Whether there is a board.
+    pub(crate) fn has_board(&self) -> bool {
+        self.lock().life.is_some()
+    }
+
+    /// A client joins: it is sent what it missed since `last`, where that is still known, else a snapshot.
+    /// `None` before there is a board.
+    pub(crate) fn join(&self, audience: &Audience, last: Option<&str>) -> Option<Joined> {
+        let mut inner = self.lock();
+        let frames = self.frames.subscribe();
+        // An own view has no frames of its own that could be kept: it begins with a snapshot.
+        let missed = match audience {
+            Audience::Full | Audience::Masked => last.and_then(|last| missed(inner.life.as_ref()?, audience, last)),
+            Audience::Own(_) => None,
+        };
+        let (mut first, own) = match missed {
+            Some(missed) => (missed, None),
+            None => {
+                let (snapshot, own) = self.snapshot_of(&mut inner, audience)?;
+                (vec![snapshot], own)
+            }
+        };
+        first.extend(heartbeat(&inner));
+        Some(Joined { first, frames, own })
+    }
+
+    /// The snapshot event for one client, and its own view where it has one.
+    pub(crate) fn snapshot(&self, audience: &Audience) -> Option<(Bytes, Option<View>)> {
+        self.snapshot_of(&mut self.lock(), audience)
+    }
+
+    fn snapshot_of(&self, inner: &mut Inner, audience: &Audience) -> Option<(Bytes, Option<View>)> {
+        let (board, own) = self.encoded(inner, audience)?;
+        let life = inner.life.as_ref()?;
+        let id = format!("{}-{}", life.generation, life.version);
+        Some((event(&id, "snapshot", &board), own))
+    }
+
+    /// The board as JSON, as this audience sees it. `None` before there is one.
+    pub(crate) fn board(&self, audience: &Audience) -> Option<Bytes> {
+        self.encoded(&mut self.lock(), audience).map(|(board, _)| board)
+    }
+
+    fn encoded(&self, inner: &mut Inner, audience: &Audience) -> Option<(Bytes, Option<View>)> {
+        let Inner { life, fresh } = inner;
+        let life = life.as_mut()?;
+        let document = |view: &View, version: u64| -> Bytes {
+            let head = head(self.workspace.as_str(), version, fresh);
+            json(&BoardDocument::new(head, view.visible())).into()
+        };
+        let (view, place) = match audience {
+            Audience::Full => (&life.full, 0),
+            Audience::Masked => (&life.masked, 1),
+            Audience::Own(_) => {
+                let own = View::of(audience.clone(), life.full.visible());
+                return Some((document(&own, life.version), Some(own)));
+            }
+        };
+        let held = life.encoded.get(place).and_then(Option::as_ref);
+        if let Some(held) = held.filter(|held| held.version == life.version && held.at.elapsed() < SNAPSHOT_HOLDS) {
+            return Some((held.board.clone(), None));
+        }
+        let board = document(view, life.version);
+        if let Some(slot) = life.encoded.get_mut(place) {
+            *slot = Some(Encoded { version: life.version, at: Instant::now(), board: board.clone() });
+        }
+        Some((board, None))
+    }
+}
+
+/// What a board says of itself now.
+fn head<'a>(workspace: &'a str, version: u64, fresh: &Fresh) -> Head<'a> {
+    Head {
+        workspace,
+        as_of: now_text(),
+        version,
+        stale_reasons: fresh.reasons.iter().map(|reason| reason.as_str()).collect(),
+        stale_since: fresh.since.map(|since| since.to_rfc3339_opts(SecondsFormat::Millis, true)),
+        lag_facts: fresh.lag_facts,
+        lag_seconds: fresh.lag_seconds,
+    }
+}
+
+fn heartbeat(inner: &Inner) -> Option<Bytes> {
+    let life = inner.life.as_ref()?;
+    let visible = life.full.visible();
+    let head = head("", life.version, &inner.fresh);
+    let document = HeartbeatDocument {
+        as_of: head.as_of,
+        version: head.version,
+        stale: !head.stale_reasons.is_empty(),
+        stale_since: head.stale_since,
+        stale_reasons: head.stale_reasons,
+        watermark: HeartbeatWatermark {
+            occurred_at: visible.raw(WATERMARK_OCCURRED),
+            lag_facts: head.lag_facts,
+            lag_seconds: head.lag_seconds,
+            received_at: visible.raw(WATERMARK_RECEIVED),
+        },
+    };
+    Some(event(&format!("{}-{}", life.generation, life.version), "heartbeat", &json(&document)))
+}
+
+/// The frames after `last`, where all of them are still kept.
+fn missed(life: &Life, audience: &Audience, last: &str) -> Option<Vec<Bytes>> {
+    let (generation, version) = last.rsplit_once('-')?;
+    let version: u64 = version.parse().ok()?;
+    if generation != life.generation || version > life.version {
+        return None;
+    }
+    let behind = usize::try_from(life.version - version).ok()?;
+    let skip = life.kept.len().checked_sub(behind)?;
+    let bytes = |frame: &Arc<Frame>| match &**frame {
+        Frame::Delta { full, masked, .. } => Some(if *audience == Audience::Full { full.clone() } else { masked.clone() }),
+        Frame::Anew | Frame::Same(_) | Frame::End => None,
+    };
+    Some(life.kept.iter().skip(skip).filter_map(bytes).collect())
+}

@@ -1,0 +1,35 @@
+//! The sidecar: one hospital's supervisor API, live events and web monitor (contract.md, "Sidecar").
+//!
+//! It decides who may see what, and how a board travels to many browsers at once. It folds nothing: the board lies in the
+//! workspace's own Redis, written by `helix project live`. Parts:
+//! - `access`: bearer tokens, roles; `login`: passwords, with a bound on guessing,
+//! - `view`: what each kind of viewer sees of the board,
+//! - `hub`: the one copy of the board in memory, each change encoded once for all viewers of a kind,
+//! - `events`: the SSE stream; `stall`: ends connections whose reader has stopped reading,
+//! - `freshness`: what "stale" means, and who finds out,
+//! - `board`: the board as JSON, past ones too where the caller of [`run_with`] brings them,
+//! - `register`: makes the workspace known to the ingest,
+//! - `assets`: the web monitor, embedded.
+//!
+//! Invariants: a client sees every version after the one it started with, or its stream ends (law: never skip); a token
+//! of another workspace sees nothing; caller numbers reach only roles that may see them; no number, name or token is
+//! ever logged.
+
+mod access;
+mod assets;
+mod board;
+mod events;
+mod freshness;
+mod hub;
+mod login;
+mod metrics;
+mod register;
+mod serve;
+mod stall;
+mod view;
+
+pub use access::{Access, Viewer};
+pub use board::{Clock, PastBoard, PastBoardError, PastBoards};
+pub use freshness::StaleReason;
+pub use login::LoginError;
+pub use serve::{Extensions, SidecarError, run, run_with};

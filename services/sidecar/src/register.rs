@@ -1,0 +1,103 @@
+//! Makes the workspace known to the ingest, keeps saying that it lives, and notices when the ingest does not.
+//!
+//! Membership (agents, DIDs) is durable at the ingest; liveness is not: a heartbeat every 30 s. A 404 means that the
+//! ingest does not know us (any more): register again.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use helix_kit::secret::Secret;
+use serde::Serialize;
+use tokio::time::{sleep, timeout};
+
+use crate::freshness::{Freshness, LOOK};
+
+const HEARTBEAT: Duration = Duration::from_secs(30);
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+const LAST_RETRY: Duration = Duration::from_secs(15);
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// Who registers what, where.
+pub(crate) struct Registration {
+    pub(crate) ingest_url: String,
+    pub(crate) key: Secret,
+    pub(crate) body: RegistrationBody,
+}
+
+/// As in the contract.
+#[derive(Serialize)]
+pub(crate) struct RegistrationBody {
+    pub(crate) workspace: String,
+    pub(crate) url: String,
+    pub(crate) agents: Vec<String>,
+    pub(crate) dids: Vec<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum RegisterError {
+    #[error("the ingest cannot be reached: {0}")]
+    Unreachable(#[from] reqwest::Error),
+    #[error("the ingest answered {0}")]
+    Refused(u16),
+    #[error("the ingest does not know this workspace yet")]
+    Unknown,
+}
+
+impl Registration {
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.ingest_url.trim_end_matches('/'))
+    }
+
+    async fn post<B: Serialize + Sync>(&self, http: &reqwest::Client, path: &str, body: &B) -> Result<(), RegisterError> {
+        let request = http.post(self.url(path)).header("x-helix-key", self.key.reveal()).json(body);
+        let status = request.timeout(ANSWER_WITHIN).send().await?.status();
+        match status.as_u16() {
+            200..=299 => Ok(()),
+            404 => Err(RegisterError::Unknown),
+            other => Err(RegisterError::Refused(other)),
+        }
+    }
+
+    /// Registers and goes on saying that we live, for as long as it is polled.
+    pub(crate) async fn keep(&self, http: &reqwest::Client) {
+        let workspace = &self.body.workspace;
+        let heartbeat = serde_json::json!({ "workspace": workspace });
+        loop {
+            let mut wait = FIRST_RETRY;
+            while let Err(error) = self.post(http, "/api/supervisor/register", &self.body).await {
+                if matches!(error, RegisterError::Refused(_)) {
+                    // 409: an agent or DID is another hospital's. A person must decide; we keep asking, slowly.
+                    tracing::error!(workspace, %error, "the workspace could not be registered");
+                    wait = LAST_RETRY;
+                } else {
+                    tracing::warn!(workspace, %error, "the workspace is not registered yet; trying again");
+                }
+                sleep(wait).await;
+                wait = (wait * 2).min(LAST_RETRY);
+            }
+            tracing::info!(workspace, "registered with the ingest");
+            loop {
+                sleep(HEARTBEAT).await;
+                match self.post(http, "/api/supervisor/heartbeat", &heartbeat).await {
+                    Ok(()) => {}
+                    Err(RegisterError::Unknown) => break,
+                    Err(error) => tracing::warn!(workspace, %error, "the ingest did not take the heartbeat"),
+                }
+            }
+        }
+    }
+
+    /// Asks the ingest once a second whether it is ready, for as long as it is polled.
+    pub(crate) async fn watch(&self, http: &reqwest::Client, freshness: &Arc<Mutex<Freshness>>) {
+        let url = self.url("/readyz");
+        loop {
+            let asked = timeout(LOOK, http.get(&url).send()).await;
+            if matches!(asked, Ok(Ok(response)) if response.status().is_success()) {
+                freshness.lock().unwrap_or_else(PoisonError::into_inner).ingest_answered(Instant::now());
+            }
+            sleep(LOOK).await;
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! Puts the parts together and serves them.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Json, Router,
+    extract::{FromRef, Request, State},
+    http::{HeaderName, HeaderValue, header},
+    middleware::{self, Next},
+    response::Response,
+    routing::{get, post},
+};
+use chrono::Utc;
+use helix_kit::{
+    auth::{AuthError, Signer, Verifier, sidecar_kid},
+    config::{Config, WorkspaceConfig},
+    http::{Readiness, finish, health_routes},
+};
+use helix_live::{BoardReader, Followed, Pulse, ReadError};
+use helix_schemas::names::WorkspaceId;
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, task::JoinSet, time::sleep};
+use tower_http::compression::CompressionLayer;
+
+use crate::{
+    access::{Access, Viewer},
+    assets, board,
+    board::PastBoards,
+    events::{self, CLIENTS_LIMIT, Clients},
+    freshness::{Freshness, LOOK},
+    hub::Hub,
+    login::{self, Login, LoginError},
+    metrics,
+    register::{Registration, RegistrationBody},
+    stall::{Peer, STALL, StallListener},
+};
+
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// Silence on the line is at most this long; a page that hears nothing for twice as long knows that it is cut off.
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Why a sidecar cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum SidecarError {
+    /// The configuration has no such workspace.
+    #[error("no workspace {0} is configured (`helix workspace list` shows those that are)")]
+    NoSuchWorkspace(String),
+    /// A key cannot be read.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    /// Sign-in cannot be offered.
+    #[error(transparent)]
+    Login(#[from] LoginError),
+    /// The workspace's Redis URL is none.
+    #[error("the workspace's redis_url: {0}")]
+    Redis(#[from] redis::RedisError),
+    /// The socket failed.
+    #[error("the sidecar's socket: {0}")]
+    Socket(#[from] std::io::Error),
+}
+
+/// What others bring into a sidecar.
+#[derive(Default)]
+pub struct Extensions {
+    /// Boards of past moments; without it `asOf` is refused.
+    pub past_boards: Option<Arc<dyn PastBoards>>,
+    /// Further routes. Their handlers take [`Viewer`] as an argument to be behind a token.
+    pub routes: Option<Router<Access>>,
+}
+
+impl std::fmt::Debug for Extensions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Extensions").field("past_boards", &self.past_boards.is_some()).finish_non_exhaustive()
+    }
+}
+
+/// What handlers share.
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) access: Access,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) clients: Arc<Clients>,
+    pub(crate) login: Arc<Login>,
+    pub(crate) past_boards: Option<Arc<dyn PastBoards>>,
+    pub(crate) name: Arc<str>,
+    pub(crate) zone: Arc<str>,
+}
+
+impl App {
+    pub(crate) fn workspace(&self) -> &str {
+        self.access.workspace.as_str()
+    }
+}
+
+impl FromRef<App> for Access {
+    fn from_ref(app: &App) -> Self {
+        app.access.clone()
+    }
+}
+
+/// Runs the sidecar of one workspace until `shutdown` resolves.
+///
+/// # Errors
+/// [`SidecarError`] where it cannot start, or its socket fails.
+pub async fn run(
+    config: Config,
+    workspace: &str,
+    listener: TcpListener,
+    metrics: PrometheusHandle,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), SidecarError> {
+    run_with(config, workspace, listener, metrics, shutdown, Extensions::default()).await
+}
+
+/// As [`run`], with what others bring.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with(
+    config: Config,
+    workspace: &str,
+    listener: TcpListener,
+    metrics: PrometheusHandle,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+    extensions: Extensions,
+) -> Result<(), SidecarError> {
+    let settings = config.workspaces.get(workspace).filter(|_| !workspace.is_empty());
+    let no_such = || SidecarError::NoSuchWorkspace(workspace.to_owned());
+    let settings = settings.ok_or_else(no_such)?.clone();
+    let id = WorkspaceId::new(workspace).map_err(|_| no_such())?;
+    metrics::describe(workspace, CLIENTS_LIMIT);
+
+    let verifier = Arc::new(Verifier::from_file(&config.auth.issuer, &config.auth.jwks)?);
+    let signer = Signer::from_file(&config.auth.issuer, &sidecar_kid(workspace), &settings.signing_key)?;
+    let login = Arc::new(Login::new(&settings.users, signer, config.auth.token_lifetime)?);
+    let reader = BoardReader::new(settings.redis_url.reveal(), &id)?;
+    let hub = Arc::new(Hub::new(id.clone()));
+    let app = App {
+        access: Access { workspace: id, verifier },
+        hub: hub.clone(),
+        clients: Arc::default(),
+        login,
+        past_boards: extensions.past_boards,
+        name: settings.name.as_str().into(),
+        zone: settings.zone.as_str().into(),
+    };
+    let readiness = Readiness::default();
+    readiness.not_ready("board", "no board has been read from the workspace's Redis yet");
+    let freshness = Arc::new(Mutex::new(Freshness::new(Instant::now())));
+    let mut tasks = JoinSet::new();
+    tasks.spawn(follow(reader.clone(), hub.clone(), readiness.clone()));
+    tasks.spawn(pulse(reader, freshness.clone()));
+    tasks.spawn(tell(hub.clone(), freshness.clone()));
+    let registration = Arc::new(registration(&config, workspace, &settings));
+    let http = reqwest::Client::new();
+    tasks.spawn({
+        let (registration, http) = (registration.clone(), http.clone());
+        async move { registration.keep(&http).await }
+    });
+    tasks.spawn(async move { registration.watch(&http, &freshness).await });
+
+    let router = router(app, extensions.routes, readiness.clone(), metrics);
+    let leaving = {
+        let hub = hub.clone();
+        async move {
+            shutdown.await;
+            readiness.drain();
+            hub.close();
+        }
+    };
+    let listener = StallListener::new(listener, STALL);
+    axum::serve(listener, router.into_make_service_with_connect_info::<Peer>()).with_graceful_shutdown(leaving).await?;
+    tasks.shutdown().await;
+    Ok(())
+}
+
+fn router(app: App, more: Option<Router<Access>>, readiness: Readiness, metrics: PrometheusHandle) -> Router {
+    let api = Router::new()
+        .route("/api/auth/login", post(login::login))
+        .route("/api/session", get(session))
+        .route("/api/supervisor/board", get(board::board))
+        .route("/api/supervisor/events", get(events::events))
+        .route("/", get(assets::asset))
+        .route("/assets/{*path}", get(assets::asset))
+        .route("/favicon.svg", get(assets::asset));
+    let access = app.access.clone();
+    let mut router = api.with_state(app);
+    if let Some(more) = more {
+        router = router.merge(more.with_state(access));
+    }
+    let router = router.merge(health_routes(readiness, metrics));
+    // Compression leaves event streams alone: they must not wait in a buffer.
+    finish(router, "sidecar").layer(CompressionLayer::new()).layer(middleware::from_fn(secure))
+}
+
+/// Headers that keep the page to itself.
+async fn secure(request: Request, next: Next) -> Result<Response, Infallible> {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    let mut set = |name: HeaderName, value: &'static str| headers.insert(name, HeaderValue::from_static(value));
+    set(
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+         base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    );
+    set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(header::REFERRER_POLICY, "no-referrer");
+    set(HeaderName::from_static("permissions-policy"), "camera=(), microphone=(), geolocation=()");
+    Ok(response)
+}
+
+/// Who is signed in, and where: what a page needs besides the board.
+async fn session(State(app): State<App>, viewer: Viewer) -> Json<Value> {
+    Json(json!({
+        "workspace": app.workspace(),
+        "workspaceName": &*app.name,
+        "zone": &*app.zone,
+        "role": viewer.role,
+        "agentId": viewer.agent,
+        "seesCallers": viewer.role.sees_callers(),
+        "expiresAt": viewer.expires_at,
+    }))
+}
+
+fn registration(config: &Config, workspace: &str, settings: &WorkspaceConfig) -> Registration {
+    Registration {
+        ingest_url: config.ingest.url.clone(),
+        key: settings.register_key.clone(),
+        body: RegistrationBody {
+            workspace: workspace.to_owned(),
+            url: settings.sidecar_url.clone(),
+            agents: settings.agents.clone(),
+            dids: settings.dids.clone(),
+        },
+    }
+}
+
+/// Keeps the hub's copy in step with Redis.
+async fn follow(reader: BoardReader, hub: Arc<Hub>, readiness: Readiness) {
+    loop {
+        if let Err(error) = follow_once(&reader, &hub, &readiness).await {
+            tracing::warn!(%error, "the board cannot be followed; trying again");
+            sleep(RETRY).await;
+        }
+    }
+}
+
+/// Takes a snapshot and follows it until following breaks.
+async fn follow_once(reader: &BoardReader, hub: &Hub, readiness: &Readiness) -> Result<(), ReadError> {
+    let (snapshot, mut follower) = reader.snapshot().await?;
+    hub.reset(snapshot);
+    readiness.ready("board");
+    loop {
+        match follower.next().await? {
+            Followed::Quiet => {}
+            Followed::Broken => return Ok(()),
+            Followed::Deltas(deltas) => {
+                for delta in deltas {
+                    let hash = delta.hash;
+                    hub.publish(delta);
+                    if !hub.agrees(hash) {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Reads the projector's pulse once a second.
+async fn pulse(reader: BoardReader, freshness: Arc<Mutex<Freshness>>) {
+    loop {
+        if let Ok(mut connection) = reader.connect().await {
+            while let Ok(pulse) = reader.pulse(&mut connection).await {
+                let now = Instant::now();
+                heard(&freshness, pulse, now);
+                sleep(LOOK).await;
+            }
+        }
+        sleep(RETRY).await;
+    }
+}
+
+fn heard(freshness: &Mutex<Freshness>, pulse: Pulse, now: Instant) {
+    let mut book = freshness.lock().unwrap_or_else(PoisonError::into_inner);
+    book.redis_answered(now);
+    book.pulse_read(pulse, now);
+}
+
+/// Tells clients how fresh the board is, and that the line is alive.
+async fn tell(hub: Arc<Hub>, freshness: Arc<Mutex<Freshness>>) {
+    let mut ticks = tokio::time::interval(LOOK / 2);
+    let (mut beat_at, mut kept_at) = (Instant::now(), Instant::now());
+    loop {
+        ticks.tick().await;
+        let now = Instant::now();
+        let fresh = freshness.lock().unwrap_or_else(PoisonError::into_inner).look(now, Utc::now());
+        hub.freshness(fresh);
+        if beat_at.elapsed() >= HEARTBEAT {
+            hub.heartbeat();
+            (beat_at, kept_at) = (now, now);
+        } else if kept_at.elapsed() >= KEEP_ALIVE {
+            hub.keep_alive();
+            kept_at = now;
+        }
+    }
+}

@@ -1,0 +1,76 @@
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { test } from "node:test";
+
+import { BoardCopy } from "../src/board.ts";
+import { BoardClock, duration } from "../src/clock.ts";
+import type { Board } from "../src/contract.ts";
+import { sha256 } from "../src/sha256.ts";
+import { SseParser } from "../src/sse.ts";
+
+const hex = (words: Int32Array): string => Array.from(words, (word) => (word >>> 0).toString(16).padStart(8, "0")).join("");
+
+test("sha256 gives what a well-kept implementation gives, at every length around a block", () => {
+  for (let length = 0; length < 200; length++) {
+    const text = "aé✓".repeat(length).slice(0, length);
+    assert.equal(hex(sha256(text)), createHash("sha256").update(text).digest("hex"), `length ${length}`);
+  }
+});
+
+test("events are read whole however the stream is cut", () => {
+  const stream = ": hello\nretry: 1000\n\nid: g-1\nevent: delta\ndata: {\"a\":1}\n\n:\n\nid: g-2\r\nevent: heartbeat\r\ndata: {}\r\n\r\n";
+  for (let size = 1; size < stream.length; size++) {
+    const parser = new SseParser();
+    const found = [];
+    for (let at = 0; at < stream.length; at += size) found.push(...parser.push(stream.slice(at, at + size)));
+    assert.deepEqual(found, [
+      { id: "g-1", name: "delta", data: '{"a":1}' },
+      { id: "g-2", name: "heartbeat", data: "{}" },
+    ]);
+  }
+});
+
+const empty: Board = {
+  workspace: "ramaiah",
+  asOf: "2026-03-02T03:30:00.000Z",
+  version: 0,
+  root: "",
+  stale: false,
+  staleSince: null,
+  staleReasons: [],
+  agents: [],
+  calls: [],
+  waiting: [],
+  today: null,
+  openMissedCalls: 0,
+  watermark: { occurredAt: null, lagFacts: 0, lagSeconds: 0, receivedAt: null },
+};
+
+test("changes may come twice, and what is removed leaves no trace in the root", () => {
+  const copy = BoardCopy.of(empty);
+  const before = copy.root();
+  const set = { op: "set" as const, path: "agents/a/b", value: { agentId: "a/b", name: "é" } };
+  copy.apply([set]);
+  const during = copy.root();
+  assert.notEqual(during, before);
+  copy.apply([set]);
+  assert.equal(copy.root(), during);
+  copy.apply([{ op: "remove", path: "agents/a/b" }, { op: "remove", path: "agents/a/b" }]);
+  assert.equal(copy.root(), before);
+});
+
+test("the root is the one the fold computes", () => {
+  // The same value stands in helix_fold::board::visible's tests.
+  assert.equal(BoardCopy.of(empty).root(), "6f2f361500cbf54217fd7532acd68fe65807ddef99858eff834cfeb47225de59");
+});
+
+test("durations follow the provider's clock, not ours", () => {
+  const clock = new BoardClock();
+  const now = Date.now();
+  const iso = (at: number): string => new Date(at).toISOString();
+  clock.told(iso(now + 60_000), { occurredAt: iso(now - 3_600_000), receivedAt: iso(now + 59_000) });
+  assert.ok(Math.abs(clock.provider() - (now - 3_599_000)) < 500);
+  assert.equal(duration(3_599_999), "59:59");
+  assert.equal(duration(3_600_000), "1:00:00");
+  assert.equal(duration(-5), "0:00");
+});

@@ -1,0 +1,75 @@
+//! End to end over real components: one stack, started by `helix up` on free ports, for all tests, one after the other.
+//!
+//! Run by `make test`, or alone: `cargo build -p helix && cargo test -p helix-tests`. A filter may follow `--`.
+
+mod browser;
+mod contract;
+mod corpus;
+mod proof;
+mod tenancy;
+
+use std::sync::Arc;
+
+use helix_tests::stack::Stack;
+use libtest_mimic::{Arguments, Failed, Trial};
+use tokio::runtime::Runtime;
+
+type Outcome = anyhow::Result<()>;
+
+/// A test by the name of its function.
+macro_rules! tests {
+    ($stack:ident, $runtime:ident, $($module:ident :: $name:ident),+ $(,)?) => {
+        vec![$({
+            let (stack, runtime) = ($stack.clone(), $runtime.clone());
+            Trial::test(concat!(stringify!($module), "::", stringify!($name)), move || {
+                let outcome: Outcome = runtime.block_on($module::$name(&stack));
+                outcome.map_err(|error| Failed::from(format!("{error:#}")))
+            })
+        }),+]
+    };
+}
+
+fn main() {
+    let mut arguments = Arguments::from_args();
+    // One stack, and some tests kill parts of it.
+    arguments.test_threads = Some(1);
+    if arguments.list {
+        libtest_mimic::run(&arguments, Vec::new()).exit();
+    }
+    let runtime = Arc::new(Runtime::new().expect("a runtime"));
+    let stack = match runtime.block_on(Stack::start()) {
+        Ok(stack) => Arc::new(stack),
+        Err(error) => {
+            eprintln!("{error:#}");
+            std::process::exit(1);
+        }
+    };
+    let trials = tests!(
+        stack,
+        runtime,
+        contract::dev_env_has_every_name_of_the_contract,
+        contract::health_and_probes_answer_without_a_key,
+        contract::a_wrong_key_is_401_and_the_bytes_are_kept,
+        contract::an_unknown_workspace_is_404_and_a_large_body_413,
+        contract::the_directory_registers_refuses_releases_and_beats,
+        contract::the_gateway_serves_its_hosts_and_nothing_else,
+        corpus::every_core_body_gets_the_contracts_status,
+        corpus::an_inbound_call_is_on_every_screen_within_a_second,
+        corpus::release_and_idle_of_one_second_are_one_ready_interval,
+        corpus::ids_beyond_two_to_the_53_survive_everywhere,
+        corpus::the_callback_outranks_the_events_and_its_secret_is_nowhere,
+        corpus::an_unknown_action_is_a_fact_of_kind_unknown,
+        tenancy::a_token_of_another_workspace_is_refused,
+        tenancy::the_database_shows_a_role_only_its_workspace,
+        browser::the_monitor_moves_while_calls_come_and_go,
+        proof::kills_in_the_middle_of_a_day_leave_the_rows_of_an_undisturbed_run,
+        proof::postgres_and_clickhouse_agree_on_every_shared_number,
+        proof::the_live_board_is_the_folded_log,
+        proof::a_changed_row_is_found_and_a_rebuild_mends_it,
+        proof::an_export_can_be_checked_by_its_manifest,
+        proof::a_broker_that_is_down_is_503_and_comes_back,
+    );
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    stack.stop(!conclusion.has_failed());
+    conclusion.exit();
+}
