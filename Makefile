@@ -12,7 +12,9 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 HELIX_HOME ?= .helix
 HELIX := $(CARGO_TARGET_DIR)/debug/helix
 
-.PHONY: help install build up down clean status logs demo test lint
+WEB := services/sidecar/web
+
+.PHONY: help web install build up down clean status logs demo test lint
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -20,8 +22,19 @@ help: ## this list
 install: ## what the stack needs and this machine lacks
 	@scripts/install
 
-build: install
-	@cargo build --quiet -p helix
+web: $(WEB)/dist/index.html ## the web monitor's assets, which go into the binary
+
+$(WEB)/node_modules/.package-lock.json: $(WEB)/package-lock.json
+	@npm ci --prefix $(WEB) --no-audit --no-fund --silent
+	touch $@
+
+$(WEB)/dist/index.html: $(WEB)/node_modules/.package-lock.json $(WEB)/index.html $(WEB)/package.json $(WEB)/tsconfig.json \
+		$(WEB)/vite.config.js $(shell find $(WEB)/src $(WEB)/public -type f)
+	@npm run build --prefix $(WEB) --silent
+	touch $@
+
+build: install web
+	@cargo build -p helix
 
 up: build ## install, build, start the local stack in the background, wait until all is ready
 	@$(HELIX) up --detach --home $(HELIX_HOME)
@@ -31,7 +44,7 @@ down: ## stop it, keep its data
 
 clean: ## stop it and remove its data
 	@if [ -x $(HELIX) ]; then $(HELIX) clean --home $(HELIX_HOME); elif [ -d $(HELIX_HOME) ]; then
-		cargo build --quiet -p helix && $(HELIX) clean --home $(HELIX_HOME); fi
+		cargo build -p helix && $(HELIX) clean --home $(HELIX_HOME); fi
 
 status: ## what runs where, and its health
 	@$(HELIX) status --home $(HELIX_HOME)
@@ -48,11 +61,14 @@ demo: ## a simulated hospital day in fast motion, on a running stack
 
 test: ## every test, on ports and data of its own
 	@scripts/install --tests
+	$(MAKE) web
+	npm test --prefix $(WEB) --silent
 	cargo build --workspace --all-targets
 	cargo test --workspace
 
 lint: ## formatting, lints, the gateway's and the containers' files
 	@scripts/install --tests
+	$(MAKE) web
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	scripts/check-gateway

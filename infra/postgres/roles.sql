@@ -9,3 +9,6 @@ begin
 end
 $$;
 alter role helix with login nosuperuser nocreatedb nocreaterole noreplication nobypassrls password ':owner_password';
+-- By default a role looks into the schema of its own name first. This one owns a schema `helix`, so that after the first
+-- migration the list of migrations would be sought, and made anew and empty, in there.
+alter role helix set search_path = public;

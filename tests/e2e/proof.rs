@@ -22,20 +22,25 @@ async fn caught_up(stack: &Stack) -> Result<()> {
     let ends = || -> Result<Value> {
         Ok(serde_json::from_str(&cli::succeed(&stack.config(), &["projection", "list", "--json"])?)?)
     };
+    let mut seen = String::new();
     until(Duration::from_secs(90), "the projectors have caught up", async || {
         let standings = ends()?;
         let standings = standings.as_array().context("standings")?;
         let postgres = standings.iter().all(|one| one["lag"] == 0);
-        let total: i64 = standings.iter().filter_map(|one| one["high_water"].as_i64()).sum();
-        let known = stack.clickhouse("select uniqExact(log_partition, log_offset) from helix.facts").await?;
-        let clickhouse = known.trim().parse::<i64>()? >= total;
+        let held = stack.clickhouse_progress().await?;
+        let clickhouse = standings.iter().all(|one| {
+            let end = one["high_water"].as_i64().unwrap_or(0);
+            end == 0 || one["partition"].as_i64().and_then(|partition| held.get(&partition)) == Some(&end)
+        });
         let mut live = true;
         for workspace in ["ramaiah", "global"] {
             live &= stack.board(workspace).await?["watermark"]["lagFacts"] == 0;
         }
+        seen = format!("postgres {postgres}, clickhouse {clickhouse}, live {live}");
         Ok(postgres && clickhouse && live)
     })
     .await
+    .with_context(|| seen.clone())
 }
 
 async fn rows(stack: &Stack) -> Result<Vec<String>> {

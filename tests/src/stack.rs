@@ -157,14 +157,29 @@ impl Stack {
             })
             .await?;
             until(Duration::from_secs(30), "clickhouse has applied the fact", async || {
-                let count = self
-                    .clickhouse(&format!("select count() from helix.facts where log_partition = {partition} and log_offset = {offset}"))
-                    .await?;
-                Ok(count.trim() != "0")
+                Ok(self.clickhouse_progress().await?.get(&partition).is_some_and(|next| *next > offset))
             })
             .await?;
         }
         Ok(())
+    }
+
+    /// Where ClickHouse's projector stands, by partition.
+    ///
+    /// # Errors
+    /// Where ClickHouse does not answer.
+    pub async fn clickhouse_progress(&self) -> Result<BTreeMap<i64, i64>> {
+        let text = self
+            .clickhouse(
+                "select partition, argMax(next_offset, (epoch, next_offset)) from helix.projection_progress
+                 where projection = 'clickhouse' and topic = 'telephony.facts' group by partition format TSV",
+            )
+            .await?;
+        let pair = |line: &str| -> Result<(i64, i64)> {
+            let (partition, next) = line.split_once('\t').context("two columns")?;
+            Ok((partition.parse()?, next.parse()?))
+        };
+        text.lines().map(pair).collect()
     }
 
     /// Asks ClickHouse, as any HTTP client does.

@@ -1,7 +1,7 @@
 //! A call: the order-free join of its facts (docs/rules.md, "Calls").
 //!
-//! [`CallState`] is a join-semilattice: every register keeps a minimum, a maximum, or the value of the highest rank, so
-//! applying facts in any order, any number of times and in any cut gives the same state. [`CallState::row`] reads it.
+//! [`CallState`] is a join-semilattice: every register keeps a minimum, a maximum, the value of the highest rank, or a set,
+//! so applying facts in any order, any number of times and in any cut gives the same state. [`CallState::row`] reads it.
 
 use std::collections::BTreeMap;
 
@@ -20,8 +20,6 @@ use crate::{
 
 /// The rank of what an event says: later events outrank earlier ones.
 pub type EventRank = (OccurredAt, FactId);
-/// The rank of what a summary says: by arrival at our edge, a fact's own constant.
-pub type SummaryRank = (ReceivedAt, FactId);
 
 /// A register that keeps the value of the highest rank; equal ranks are decided by the value, so order never matters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,27 +55,51 @@ fn latest(held: &mut Option<OccurredAt>, at: OccurredAt) {
 }
 
 type OfEvents<V> = Latest<EventRank, V>;
-type OfSummaries<V> = Latest<SummaryRank, V>;
 
-/// What the summaries of a call say, field by field.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What one summary says. Ordered, so that two bodies under one id are decided alike in any order.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Summary {
-    occurred_at: OfSummaries<OccurredAt>,
-    direction: OfSummaries<String>,
-    answered: OfSummaries<bool>,
-    started_at: OfSummaries<OccurredAt>,
-    answered_at: OfSummaries<OccurredAt>,
-    ended_at: OfSummaries<OccurredAt>,
-    hold_seconds: OfSummaries<i32>,
-    wrap_up_seconds: OfSummaries<i32>,
-    agents: OfSummaries<Vec<AgentId>>,
-    caller: OfSummaries<String>,
-    did: OfSummaries<String>,
-    skill: OfSummaries<String>,
-    campaign: OfSummaries<String>,
-    disposition: OfSummaries<String>,
-    hangup_by: OfSummaries<String>,
-    recording_url: OfSummaries<String>,
+    received_at: ReceivedAt,
+    occurred_at: OccurredAt,
+    direction: Option<String>,
+    answered: Option<bool>,
+    started_at: Option<OccurredAt>,
+    answered_at: Option<OccurredAt>,
+    ended_at: Option<OccurredAt>,
+    hold_seconds: Option<i32>,
+    wrap_up_seconds: Option<i32>,
+    agents: Vec<AgentId>,
+    caller: Option<String>,
+    did: Option<String>,
+    skill: Option<String>,
+    campaign: Option<String>,
+    disposition: Option<String>,
+    hangup_by: Option<String>,
+    recording_url: Option<String>,
+}
+
+impl Summary {
+    fn of(fact: &Fact, summary: &CallSummarised) -> Self {
+        Self {
+            received_at: fact.received_at,
+            occurred_at: fact.occurred_at,
+            direction: summary.party.direction.map(String::from),
+            answered: summary.answered,
+            started_at: summary.started_at,
+            answered_at: summary.answered_at,
+            ended_at: summary.ended_at,
+            hold_seconds: summary.hold_seconds,
+            wrap_up_seconds: summary.wrap_up_seconds,
+            agents: summary.agents.iter().filter_map(|link| link.agent.clone()).collect(),
+            caller: summary.party.caller.clone(),
+            did: summary.party.did.clone(),
+            skill: summary.party.skill.clone(),
+            campaign: summary.party.campaign.clone(),
+            disposition: summary.disposition.clone(),
+            hangup_by: summary.hangup_by.clone(),
+            recording_url: summary.recording_url.clone(),
+        }
+    }
 }
 
 /// Everything that is known of one call.
@@ -97,7 +119,8 @@ pub struct CallState {
     agent_rang: OfEvents<AgentId>,
     agent_ended: OfEvents<AgentId>,
     agents: BTreeMap<AgentId, EventRank>,
-    summary: Option<Box<Summary>>,
+    /// Each summary by its id, as it first arrived: a provider's retry changes nothing.
+    summaries: BTreeMap<FactId, Summary>,
 }
 
 impl CallState {
@@ -133,8 +156,11 @@ impl CallState {
                 self.event(rank, fact.agent.as_ref(), &ended.party);
             }
             Body::CallSummarised(summary) => {
-                let held = self.summary.get_or_insert_default();
-                held.join((fact.received_at, fact.id), fact.occurred_at, summary);
+                let told = Summary::of(fact, summary);
+                let first = self.summaries.entry(fact.id).or_insert_with(|| told.clone());
+                if told < *first {
+                    *first = told;
+                }
             }
             Body::AgentStateChanged(_) | Body::DirectoryChanged(_) | Body::Decided(_) | Body::Unknown(_) => {}
         }
@@ -159,30 +185,27 @@ impl CallState {
     /// The row that this state means; `None` while nothing is known of the call.
     #[must_use]
     pub fn row(&self, workspace: &WorkspaceId, call: &CallId, settings: &Settings) -> Option<CallRow> {
-        let summary = self.summary.as_deref();
-        let started_at = summary
-            .and_then(|held| held.started_at.get().copied())
+        let summary_at = self.says(|summary| Some(summary.occurred_at));
+        let summary_started_at = self.says(|summary| summary.started_at);
+        let started_at = summary_started_at
             .or(self.rang_first)
             .or_else(|| [self.answered_first, self.ended_first].into_iter().flatten().min())
-            .or_else(|| summary.and_then(|held| held.occurred_at.get().copied()))?;
-        let ringing_known = self.rang_first.is_some() || summary.is_some_and(|held| held.started_at.get().is_some());
+            .or(summary_at)?;
+        let ringing_known = self.rang_first.is_some() || summary_started_at.is_some();
         let answered_at = self.answered_at(started_at);
-        let ended_at = summary
-            .and_then(|held| held.ended_at.get().copied())
-            .or(self.ended_last)
-            .or_else(|| summary.and_then(|held| held.occurred_at.get().copied()));
+        let ended_at = self.says(|summary| summary.ended_at).or(self.ended_last).or(summary_at);
         let direction =
-            self.text(|held| &held.direction, &self.direction).and_then(|word| Direction::try_from(word).ok());
+            self.text(|summary| &summary.direction, &self.direction).and_then(|word| Direction::try_from(word).ok());
         let outcome = outcome(direction, started_at, answered_at, ended_at, ringing_known, settings);
         Some(CallRow {
             workspace: workspace.clone(),
             call: call.clone(),
             direction,
             outcome,
-            caller: self.text(|held| &held.caller, &self.caller),
-            did: self.text(|held| &held.did, &self.did),
-            campaign: self.text(|held| &held.campaign, &self.campaign),
-            skill: self.text(|held| &held.skill, &self.skill),
+            caller: self.text(|summary| &summary.caller, &self.caller),
+            did: self.text(|summary| &summary.did, &self.did),
+            campaign: self.text(|summary| &summary.campaign, &self.campaign),
+            skill: self.text(|summary| &summary.skill, &self.skill),
             agent: self.agent(),
             agents: self.agents(),
             started_at,
@@ -190,59 +213,51 @@ impl CallState {
             ended_at,
             wait_seconds: answered_at.or(ended_at).map(|end| end.seconds_since(started_at)),
             talk_seconds: answered_at.zip(ended_at).map(|(answered, ended)| ended.seconds_since(answered)),
-            hold_seconds: summary.and_then(|held| held.hold_seconds.get().copied()).map(i64::from),
-            wrap_up_seconds: summary.and_then(|held| held.wrap_up_seconds.get().copied()).map(i64::from),
-            disposition: summary.and_then(|held| held.disposition.get().cloned()),
-            hangup_by: self.text(|held| &held.hangup_by, &self.hangup_by),
-            recording_url: summary.and_then(|held| held.recording_url.get().cloned()),
+            hold_seconds: self.says(|summary| summary.hold_seconds).map(i64::from),
+            wrap_up_seconds: self.says(|summary| summary.wrap_up_seconds).map(i64::from),
+            disposition: self.says(|summary| summary.disposition.clone()),
+            hangup_by: self.text(|summary| &summary.hangup_by, &self.hangup_by),
+            recording_url: self.says(|summary| summary.recording_url.clone()),
             presumed: false,
         })
     }
 
+    /// The latest summary that says something, by its first arrival.
+    fn says<T>(&self, what: impl Fn(&Summary) -> Option<T>) -> Option<T> {
+        let ranked = self.summaries.iter().filter_map(|(id, summary)| Some(((summary.received_at, *id), what(summary)?)));
+        ranked.max_by_key(|(rank, _)| *rank).map(|(_, value)| value)
+    }
+
     fn answered_at(&self, started_at: OccurredAt) -> Option<OccurredAt> {
-        let summary = self.summary.as_deref();
-        match summary.and_then(|held| held.answered.get().copied()) {
-            Some(true) => summary
-                .and_then(|held| held.answered_at.get().copied())
-                .or(self.answered_first)
-                .or(Some(started_at)),
+        match self.says(|summary| summary.answered) {
+            Some(true) => self.says(|summary| summary.answered_at).or(self.answered_first).or(Some(started_at)),
             Some(false) => None,
             None => self.answered_first,
         }
     }
 
-    /// What the summary says, else what the latest event says.
-    fn text(
-        &self,
-        of_summary: impl Fn(&Summary) -> &OfSummaries<String>,
-        of_events: &OfEvents<String>,
-    ) -> Option<String> {
-        self.summary
-            .as_deref()
-            .and_then(|held| of_summary(held).get())
-            .or_else(|| of_events.get())
-            .cloned()
+    /// What the summaries say, else what the latest event says.
+    fn text(&self, of_summary: impl Fn(&Summary) -> &Option<String>, of_events: &OfEvents<String>) -> Option<String> {
+        self.says(|summary| of_summary(summary).clone()).or_else(|| of_events.get().cloned())
+    }
+
+    /// The summaries' chain of agents; empty where none names any.
+    fn chain(&self) -> Vec<AgentId> {
+        self.says(|summary| (!summary.agents.is_empty()).then(|| summary.agents.clone())).unwrap_or_default()
     }
 
     /// The final handler.
     fn agent(&self) -> Option<AgentId> {
-        let chain = self.summary.as_deref().and_then(|held| held.agents.get());
-        chain
-            .and_then(|agents| agents.last())
-            .or_else(|| self.agent_answered.get())
-            .or_else(|| self.agent_rang.get())
-            .or_else(|| self.agent_ended.get())
-            .cloned()
+        let others = [&self.agent_answered, &self.agent_rang, &self.agent_ended];
+        self.chain().pop().or_else(|| others.into_iter().find_map(|register| register.get().cloned()))
     }
 
     /// Every agent the call came to: the summary's chain, then the others by their earliest event.
     fn agents(&self) -> Vec<AgentId> {
         let mut agents: Vec<AgentId> = Vec::new();
-        if let Some(chain) = self.summary.as_deref().and_then(|held| held.agents.get()) {
-            for agent in chain {
-                if !agents.contains(agent) {
-                    agents.push(agent.clone());
-                }
+        for agent in self.chain() {
+            if !agents.contains(&agent) {
+                agents.push(agent);
             }
         }
         let mut others: Vec<(&EventRank, &AgentId)> =
@@ -250,28 +265,6 @@ impl CallState {
         others.sort();
         agents.extend(others.into_iter().map(|(_, agent)| agent.clone()));
         agents
-    }
-}
-
-impl Summary {
-    fn join(&mut self, rank: SummaryRank, occurred_at: OccurredAt, summary: &CallSummarised) {
-        self.occurred_at.join(rank, Some(&occurred_at));
-        self.direction.join(rank, summary.party.direction.map(String::from).as_ref());
-        self.answered.join(rank, summary.answered.as_ref());
-        self.started_at.join(rank, summary.started_at.as_ref());
-        self.answered_at.join(rank, summary.answered_at.as_ref());
-        self.ended_at.join(rank, summary.ended_at.as_ref());
-        self.hold_seconds.join(rank, summary.hold_seconds.as_ref());
-        self.wrap_up_seconds.join(rank, summary.wrap_up_seconds.as_ref());
-        let chain: Vec<AgentId> = summary.agents.iter().filter_map(|link| link.agent.clone()).collect();
-        self.agents.join(rank, (!chain.is_empty()).then_some(&chain));
-        self.caller.join(rank, summary.party.caller.as_ref());
-        self.did.join(rank, summary.party.did.as_ref());
-        self.skill.join(rank, summary.party.skill.as_ref());
-        self.campaign.join(rank, summary.party.campaign.as_ref());
-        self.disposition.join(rank, summary.disposition.as_ref());
-        self.hangup_by.join(rank, summary.hangup_by.as_ref());
-        self.recording_url.join(rank, summary.recording_url.as_ref());
     }
 }
 

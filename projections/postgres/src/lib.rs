@@ -82,6 +82,9 @@ impl AllSettings {
 /// [`PostgresError::Sql`] where the URL is wrong or the database does not answer.
 pub async fn connect(url: &str, connections: u32) -> Result<PgPool, PostgresError> {
     let options: PgConnectOptions = url.parse()?;
+    // By default a role's own schema comes first, and ours is called like the role: migrations would be recorded in
+    // one schema before the first of them and looked for in another after it.
+    let options = options.options([("search_path", "public")]);
     Ok(PgPoolOptions::new().max_connections(connections).connect_with(options).await?)
 }
 

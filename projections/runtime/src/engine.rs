@@ -53,6 +53,8 @@ pub struct EngineConfig {
     pub topic: String,
     /// Consumer group; its offsets are never committed, it only shares out partitions.
     pub group: String,
+    /// A name for this instance that survives restarts (static membership); a new member at each start where absent.
+    pub instance: Option<String>,
     /// How partitions are shared.
     pub membership: Membership,
     /// A batch is cut at this many records,
@@ -574,5 +576,8 @@ fn client_config(config: &EngineConfig) -> ClientConfig {
         // Memory stays flat whatever the backlog: the client holds at most this much ahead of us.
         .set("queued.max.messages.kbytes", "16384")
         .set("allow.auto.create.topics", "false");
+    if let (Some(instance), Membership::Group) = (&config.instance, config.membership) {
+        client.set("group.instance.id", instance);
+    }
     client
 }

@@ -6,6 +6,7 @@
 mod cli;
 mod failure;
 mod housekeeping;
+mod past_boards;
 mod projectors;
 mod replay;
 mod services;

@@ -29,6 +29,9 @@ use crate::{
 
 const CONSUMER: &str = "consumer";
 const STORE: &str = "store";
+const LIVE: &str = "live";
+/// A workspace whose live projector stopped is started again after this.
+const LIVE_AGAIN: Duration = Duration::from_secs(10);
 /// A component that is not there yet is asked again this often.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -56,6 +59,7 @@ pub(crate) fn engine_config(config: &Config, own: &ProjectorConfig, group: Strin
         brokers: config.log.brokers.clone(),
         topic: topics::FACTS.to_owned(),
         group,
+        instance: (!own.instance.is_empty()).then(|| own.instance.clone()),
         membership,
         batch_records: own.batch_facts,
         batch_bytes: own.batch_kib * 1024,
@@ -230,12 +234,26 @@ async fn live(
         let url = workspace_config.redis_url.reveal().to_owned();
         let (decoder, stopped, readiness) = (decoder.clone(), stopped.clone(), readiness.clone());
         running.spawn(async move {
-            let told = move |status| watch_status(status, readiness.clone(), CONSUMER);
-            helix_live::run(engine, &url, workspace, own_settings, decoder, stopped, told).await
+            let part = LIVE;
+            loop {
+                let told = |status| watch_status(status, readiness.clone(), CONSUMER);
+                let outcome =
+                    helix_live::run(engine.clone(), &url, workspace.clone(), own_settings, decoder.clone(), stopped.clone(), told);
+                let Err(error) = outcome.await else { return };
+                // Fenced by a newer instance, or a fact that cannot be applied: this hospital waits, the others go on.
+                tracing::error!(%workspace, %error, "the live projector of a workspace stopped; starting it again");
+                readiness.not_ready(part, format!("the board of {workspace} stands still"));
+                let mut stopping = stopped.clone();
+                tokio::select! {
+                    () = tokio::time::sleep(LIVE_AGAIN) => {}
+                    _ended = stopping.wait_for(|stop| *stop) => return,
+                }
+                readiness.ready(part);
+            }
         });
     }
     while let Some(ended) = running.join_next().await {
-        ended.map_err(|error| Failure::of(1, &error))?.map_err(|error| Failure::of(1, &error))?;
+        ended.map_err(|error| Failure::of(1, &error))?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::{
 
 use chrono::DateTime;
 use helix_fold::settings::Settings;
-use helix_kit::config::Config;
+use helix_kit::config::{Config, ProjectorConfig};
 use helix_postgres::{AllSettings, PostgresStore};
 use helix_replay::{
     board::{self, Moment, board_as_of},
@@ -204,8 +204,9 @@ pub(crate) async fn projection(config: Option<&Path>, verb: ProjectionVerb) -> R
                 registry.fact_codec().await.map_err(|error| Failure::unreachable("the schema registry", &error))?;
             let store =
                 PostgresStore::new(pool.clone(), registry, Arc::new(codec), AllSettings(settings(&config)?));
-            let engine =
-                engine_config(&config, &config.project.postgres, POSTGRES_GROUP.to_owned(), Membership::Group);
+            // A member of its own beside the projector that may be running.
+            let own = ProjectorConfig { instance: String::new(), ..config.project.postgres.clone() };
+            let engine = engine_config(&config, &own, POSTGRES_GROUP.to_owned(), Membership::Group);
             let done = rebuild::rebuild(log, &pool, store, engine, Stop::on_ctrl_c()).await?;
             if json {
                 tell(&done)?;

@@ -12,9 +12,14 @@ use helix_kit::{
     telemetry,
 };
 
+use helix_schemas::names::WorkspaceId;
+use helix_sidecar::Extensions;
+
 use crate::{
     cli::{ClickhouseLocalOptions, RegistryOptions},
     failure::Failure,
+    past_boards::FromLog,
+    projectors::settings,
 };
 
 /// Configuration of the local stack, where none is named and there is one.
@@ -46,7 +51,11 @@ pub(crate) async fn sidecar(config: Option<&Path>, workspace: &str) -> Result<Ex
         return Err(Failure::usage(format!("there is no workspace {workspace} in the configuration")));
     };
     let listener = bind(own.sidecar_listen, "the sidecar").await?;
-    helix_sidecar::run(config, workspace, listener, metrics("sidecar")?, shutdown_signal())
+    let slug = WorkspaceId::new(workspace).map_err(|error| Failure::of(2, &error))?;
+    let own_settings = settings(&config)?.get(&slug).copied().unwrap_or_default();
+    let past_boards = FromLog::new(config.clone(), slug, own_settings);
+    let extensions = Extensions { past_boards: Some(past_boards), routes: None };
+    helix_sidecar::run_with(config, workspace, listener, metrics("sidecar")?, shutdown_signal(), extensions)
         .await
         .map_err(|error| Failure::of(1, &error))?;
     Ok(ExitCode::SUCCESS)

@@ -28,7 +28,7 @@ pub(crate) fn run(verb: StackVerb) -> Result<ExitCode, Failure> {
             } else {
                 print!("{report}");
             }
-            return Ok(if report.is_healthy() { ExitCode::SUCCESS } else { ExitCode::from(1) });
+            return Ok(ExitCode::from(report.exit_code()));
         }
         StackVerb::Logs { component, home, follow, lines } => {
             let options = LogsOptions { home: home.home, component, follow, lines };

@@ -149,6 +149,9 @@ pub struct ProjectConfig {
 pub struct ProjectorConfig {
     /// Where its health and metrics listen.
     pub listen: SocketAddr,
+    /// A name for this instance that survives its restarts, unlike any other instance's of the projector: a restarted
+    /// instance then has its partitions back at once. Empty: a new member of the group at each start.
+    pub instance: String,
     /// A batch is cut at this many facts.
     pub batch_facts: usize,
     /// Or at this many KiB.

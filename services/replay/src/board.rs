@@ -48,17 +48,17 @@ impl Moment {
     }
 }
 
-/// Folds the workspace's board; without a moment, as of the log's end. Blocking.
+/// Folds the workspace's board; without a moment, as of the log's end. Gives it with its version. Blocking.
 ///
 /// # Errors
 /// Where the log cannot be read.
-pub fn board_as_of(
+pub fn fold_board(
     log: &FactLog,
     workspace: &WorkspaceId,
     settings: Settings,
     moment: Option<Moment>,
     stop: &Stop,
-) -> Result<Value, ReplayError> {
+) -> Result<(Board, u64), ReplayError> {
     let cut = log.whole()?;
     let mut board = Board::new(workspace.clone(), settings);
     let mut version: u64 = 0;
@@ -69,12 +69,35 @@ pub fn board_as_of(
         }
         Ok(())
     })?;
+    Ok((board, version))
+}
+
+/// The same as the contract's JSON.
+///
+/// # Errors
+/// As [`fold_board`].
+pub fn board_as_of(
+    log: &FactLog,
+    workspace: &WorkspaceId,
+    settings: Settings,
+    moment: Option<Moment>,
+    stop: &Stop,
+) -> Result<Value, ReplayError> {
+    let (board, version) = fold_board(log, workspace, settings, moment, stop)?;
     let as_of = match (moment, board.watermark()) {
         (Some(moment), _) => moment.at.to_rfc3339(),
         (None, Some(watermark)) => watermark.occurred_at.to_rfc3339(),
         (None, None) => OccurredAt::from_millis(0).to_rfc3339(),
     };
-    let head = Head { workspace: workspace.as_str(), as_of, version, stale_reasons: Vec::new(), stale_since: None, lag_facts: 0, lag_seconds: 0 };
+    let head = Head {
+        workspace: workspace.as_str(),
+        as_of,
+        version,
+        stale_reasons: Vec::new(),
+        stale_since: None,
+        lag_facts: 0,
+        lag_seconds: 0,
+    };
     let document = BoardDocument::new(head, board.visible());
     serde_json::to_value(&document).map_err(|error| ReplayError::unreachable("the board", error))
 }

@@ -65,17 +65,29 @@ pub(crate) async fn board(
         Some(_) => return Err(bad("clock_unknown", "clock is `event` or `received`")),
     };
     match query.get("asOf") {
-        None => app.hub.board(&viewer.audience()).map(answer).ok_or_else(|| Problem::component_down("the board")),
+        None => app
+            .hub
+            .board(&viewer.audience())
+            .map(answer)
+            .ok_or_else(|| Problem::component_down("the board")),
         Some(text) => past(&app, &viewer, text, clock).await,
     }
 }
 
 async fn past(app: &App, viewer: &Viewer, text: &str, clock: Clock) -> Result<Response, Problem> {
     let as_of = DateTime::parse_from_rfc3339(text)
-        .map_err(|_| bad("as_of_malformed", "asOf is a moment as in 2026-01-31T09:00:00+05:30 (RFC 3339; `+` is %2B)"))?
+        .map_err(|_| {
+            bad(
+                "as_of_malformed",
+                "asOf is a moment as in 2026-01-31T09:00:00+05:30 (RFC 3339; `+` is %2B)",
+            )
+        })?
         .with_timezone(&Utc);
     let Some(past) = &app.past_boards else {
-        return Err(bad("as_of_not_here", "this sidecar was started without access to the log; use `helix replay board`"));
+        return Err(bad(
+            "as_of_not_here",
+            "this sidecar was started without access to the log; use `helix replay board`",
+        ));
     };
     let found = past.board(as_of, clock).await.map_err(|error| match error {
         PastBoardError::Unavailable(error) => {
@@ -95,7 +107,9 @@ async fn past(app: &App, viewer: &Viewer, text: &str, clock: Clock) -> Result<Re
         lag_seconds: 0,
     };
     let document = serde_json::to_vec(&BoardDocument::new(head, view.visible()));
-    document.map(|board| answer(board.into())).map_err(|_| Problem::component_down("the board"))
+    document
+        .map(|board| answer(board.into()))
+        .map_err(|_| Problem::component_down("the board"))
 }
 
 fn bad(code: &'static str, detail: &str) -> Problem {

@@ -18,7 +18,8 @@ pub(crate) fn describe(workspace: &str, clients_limit: usize) {
     describe_counter!(FRAMES, Unit::Count, "frames published to event streams, by kind");
     describe_gauge!(STALE, Unit::Count, "1 while the board is stale for that reason");
     describe_counter!(LOGINS, Unit::Count, "sign-ins with a password, by outcome");
-    gauge!(CLIENTS_LIMIT, "workspace" => workspace.to_owned()).set(f64::from(u32::try_from(clients_limit).unwrap_or(u32::MAX)));
+    gauge!(CLIENTS_LIMIT, "workspace" => workspace.to_owned())
+        .set(f64::from(u32::try_from(clients_limit).unwrap_or(u32::MAX)));
 }
 
 pub(crate) fn clients(workspace: &str, count: usize) {

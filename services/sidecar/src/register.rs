@@ -50,8 +50,16 @@ impl Registration {
         format!("{}{path}", self.ingest_url.trim_end_matches('/'))
     }
 
-    async fn post<B: Serialize + Sync>(&self, http: &reqwest::Client, path: &str, body: &B) -> Result<(), RegisterError> {
-        let request = http.post(self.url(path)).header("x-helix-key", self.key.reveal()).json(body);
+    async fn post<B: Serialize + Sync>(
+        &self,
+        http: &reqwest::Client,
+        path: &str,
+        body: &B,
+    ) -> Result<(), RegisterError> {
+        let request = http
+            .post(self.url(path))
+            .header("x-helix-key", self.key.reveal())
+            .json(body);
         let status = request.timeout(ANSWER_WITHIN).send().await?.status();
         match status.as_u16() {
             200..=299 => Ok(()),
@@ -95,7 +103,10 @@ impl Registration {
         loop {
             let asked = timeout(LOOK, http.get(&url).send()).await;
             if matches!(asked, Ok(Ok(response)) if response.status().is_success()) {
-                freshness.lock().unwrap_or_else(PoisonError::into_inner).ingest_answered(Instant::now());
+                freshness
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .ingest_answered(Instant::now());
             }
             sleep(LOOK).await;
         }

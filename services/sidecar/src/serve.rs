@@ -77,7 +77,9 @@ pub struct Extensions {
 
 impl std::fmt::Debug for Extensions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Extensions").field("past_boards", &self.past_boards.is_some()).finish_non_exhaustive()
+        f.debug_struct("Extensions")
+            .field("past_boards", &self.past_boards.is_some())
+            .finish_non_exhaustive()
     }
 }
 
@@ -143,7 +145,10 @@ pub async fn run_with(
     let reader = BoardReader::new(settings.redis_url.reveal(), &id)?;
     let hub = Arc::new(Hub::new(id.clone()));
     let app = App {
-        access: Access { workspace: id, verifier },
+        access: Access {
+            workspace: id,
+            verifier,
+        },
         hub: hub.clone(),
         clients: Arc::default(),
         login,
@@ -176,7 +181,9 @@ pub async fn run_with(
         }
     };
     let listener = StallListener::new(listener, STALL);
-    axum::serve(listener, router.into_make_service_with_connect_info::<Peer>()).with_graceful_shutdown(leaving).await?;
+    axum::serve(listener, router.into_make_service_with_connect_info::<Peer>())
+        .with_graceful_shutdown(leaving)
+        .await?;
     tasks.shutdown().await;
     Ok(())
 }
@@ -197,7 +204,9 @@ fn router(app: App, more: Option<Router<Access>>, readiness: Readiness, metrics:
     }
     let router = router.merge(health_routes(readiness, metrics));
     // Compression leaves event streams alone: they must not wait in a buffer.
-    finish(router, "sidecar").layer(CompressionLayer::new()).layer(middleware::from_fn(secure))
+    finish(router, "sidecar")
+        .layer(CompressionLayer::new())
+        .layer(middleware::from_fn(secure))
 }
 
 /// Headers that keep the page to itself.
@@ -212,7 +221,10 @@ async fn secure(request: Request, next: Next) -> Result<Response, Infallible> {
     );
     set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(header::REFERRER_POLICY, "no-referrer");
-    set(HeaderName::from_static("permissions-policy"), "camera=(), microphone=(), geolocation=()");
+    set(
+        HeaderName::from_static("permissions-policy"),
+        "camera=(), microphone=(), geolocation=()",
+    );
     Ok(response)
 }
 
@@ -301,7 +313,10 @@ async fn tell(hub: Arc<Hub>, freshness: Arc<Mutex<Freshness>>) {
     loop {
         ticks.tick().await;
         let now = Instant::now();
-        let fresh = freshness.lock().unwrap_or_else(PoisonError::into_inner).look(now, Utc::now());
+        let fresh = freshness
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .look(now, Utc::now());
         hub.freshness(fresh);
         if beat_at.elapsed() >= HEARTBEAT {
             hub.heartbeat();

@@ -12,7 +12,10 @@ use std::{
     time::Duration,
 };
 
-use axum::{extract::connect_info::Connected, serve::{IncomingStream, Listener}};
+use axum::{
+    extract::connect_info::Connected,
+    serve::{IncomingStream, Listener},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -44,7 +47,14 @@ impl Listener for StallListener {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection was lost as it was accepted");
         }
-        (StallStream { inner: stream, limit: self.limit, stalled: None }, peer)
+        (
+            StallStream {
+                inner: stream,
+                limit: self.limit,
+                stalled: None,
+            },
+            peer,
+        )
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -80,7 +90,10 @@ impl StallStream {
         let timer = self.stalled.get_or_insert_with(|| Box::pin(sleep(limit)));
         ready!(timer.as_mut().poll(cx));
         timer.as_mut().reset(Instant::now() + limit);
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client has stopped reading")))
+        Poll::Ready(Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the client has stopped reading",
+        )))
     }
 }
 
@@ -115,5 +128,40 @@ impl AsyncWrite for StallStream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_write_fails_when_the_reader_has_stopped_and_not_while_it_reads() {
+        let limit = Duration::from_millis(400);
+        let mut listener = StallListener::new(TcpListener::bind("127.0.0.1:0").await.unwrap(), limit);
+        let address = listener.local_addr().unwrap();
+        let reader = tokio::spawn(async move {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let mut buffer = vec![0; 1 << 20];
+            for _ in 0..4 {
+                sleep(limit / 2).await;
+                stream.read_exact(&mut buffer).await.unwrap();
+            }
+            sleep(limit * 10).await;
+        });
+        let (mut stream, _) = listener.accept().await;
+        let piece = vec![0; 1 << 20];
+        for _ in 0..4 {
+            stream.write_all(&piece).await.unwrap();
+        }
+        let failure = loop {
+            if let Err(error) = stream.write_all(&piece).await {
+                break error;
+            }
+        };
+        assert_eq!(failure.kind(), io::ErrorKind::TimedOut);
+        reader.abort();
     }
 }

@@ -1,5 +1,8 @@
 //! The local stack, without the services: real processes, real ports, no waiting where an event can be awaited.
 
+// clippy.toml allows these in tests; helpers of a test crate stand outside of its test functions.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod command;
 mod home;
 mod registry;

@@ -330,7 +330,7 @@ async fn a_summary_delivered_again_does_not_outrank_a_newer_one() {
     let says = |word: &str, seconds| received(summary(60, "c", |said| said.disposition = Some(word.into())), seconds);
     let older = says("older", 61);
     let again = received(older.clone(), 99);
-    world.run("SYSTEM STOP MERGES {db}.facts").await;
+    world.hold_merges().await;
     for fact in [older, says("newer", 70), again] {
         world.tell([fact]).await;
     }
@@ -339,7 +339,7 @@ async fn a_summary_delivered_again_does_not_outrank_a_newer_one() {
             world.rows("SELECT disposition FROM {db}.calls").await,
             [json!({"disposition": "newer"})]
         );
-        world.run("OPTIMIZE TABLE {db}.facts FINAL").await;
+        world.merge().await;
     }
 }
 

@@ -29,7 +29,7 @@ async fn the_first_body_counts_and_the_second_stays_visible_also_after_a_merge()
             [json!({"fact_id": first.id.to_string(), "kind": "CallSummarised", "bodies": 2, "offsets": [0, 1]})]
         );
         assert_eq!(world.number("SELECT count() FROM {db}.facts_once").await, 1);
-        world.run("OPTIMIZE TABLE {db}.facts FINAL").await;
+        world.merge().await;
     }
 }
 
@@ -42,14 +42,13 @@ async fn a_repeat_with_another_send_time_is_no_conflict() {
     repeat.occurred_at = OccurredAt::from_millis(at(75).millis());
     repeat.received_at = ReceivedAt::from_micros(at(76).millis() * 1000);
     repeat.raw = b"{\"sent\":75}".to_vec();
-    world.run("SYSTEM STOP MERGES {db}.facts").await;
+    world.hold_merges().await;
     world.tell([first]).await;
     world.tell([repeat]).await;
     assert_eq!(world.number("SELECT count() FROM {db}.fact_conflicts").await, 0);
     let first_only = "SELECT countIf(ended_at = fromUnixTimestamp64Milli(1760000060000, 'UTC')) FROM {db}.calls";
     assert_eq!(world.number(first_only).await, 1);
-    world.run("SYSTEM START MERGES {db}.facts").await;
-    world.run("OPTIMIZE TABLE {db}.facts FINAL").await;
+    world.merge().await;
     assert_eq!(world.number("SELECT count() FROM {db}.facts").await, 1);
     assert_eq!(world.number(first_only).await, 1);
 }

@@ -133,7 +133,7 @@ async fn history(seed: u64) {
         }
     }
     world.agrees_with_the_fold().await;
-    world.run("OPTIMIZE TABLE {db}.facts FINAL").await;
+    world.merge().await;
     world.agrees_with_the_fold().await;
 }
 

@@ -275,6 +275,18 @@ impl World {
         self.client.query_raw(&self.sql(template)).execute().await.unwrap();
     }
 
+    /// From now on no part of `facts` is merged but by [`Self::merge`]. Not by `SYSTEM STOP MERGES`: a merge that is
+    /// asked for soon after `START` is now and then cancelled.
+    pub async fn hold_merges(&self) {
+        self.run("ALTER TABLE {db}.facts MODIFY SETTING max_bytes_to_merge_at_max_space_in_pool = 1")
+            .await;
+    }
+
+    /// Merges all parts of `facts` into one.
+    pub async fn merge(&self) {
+        self.run("OPTIMIZE TABLE {db}.facts FINAL").await;
+    }
+
     /// The rows of a query, as JSON objects with times in RFC 3339.
     pub async fn rows(&self, template: &str) -> Vec<Value> {
         let bytes = self

@@ -58,7 +58,7 @@ async fn a_batch_is_one_part_however_many_partitions_and_rows_it_has() {
     }
     let batch = world.rest();
     assert_eq!(batch.slices.len(), 3);
-    world.run("SYSTEM STOP MERGES {db}.facts").await;
+    world.hold_merges().await;
     world.apply(&batch).await;
     let parts = "SELECT count() FROM system.parts WHERE active AND database = '{db}' AND table = 'facts'";
     assert_eq!((world.number(parts).await, stored(&world).await), (1, 3_000));
@@ -70,7 +70,7 @@ async fn the_same_block_again_is_written_once() {
     for fact in story() {
         world.append(&fact);
     }
-    world.run("SYSTEM STOP MERGES {db}.facts").await;
+    world.hold_merges().await;
     let batch = world.rest();
     world.apply(&batch).await;
     world.store.apply(&batch).await.unwrap();
@@ -108,7 +108,7 @@ async fn a_crash_between_block_and_progress_and_another_cut_count_nothing_twice(
     for fact in story() {
         world.append(&fact);
     }
-    world.run("SYSTEM STOP MERGES {db}.facts").await;
+    world.hold_merges().await;
     let whole = world.rest();
     world.apply(&whole).await;
     forget_progress(&mut world).await;
@@ -123,8 +123,7 @@ async fn a_crash_between_block_and_progress_and_another_cut_count_nothing_twice(
     assert_eq!(stored(&world).await, 18, "every fact is stored twice");
     world.agrees_with_the_fold().await;
     assert_eq!(world.number("SELECT count() FROM {db}.facts_once").await, 9);
-    world.run("SYSTEM START MERGES {db}.facts").await;
-    world.run("OPTIMIZE TABLE {db}.facts FINAL").await;
+    world.merge().await;
     assert_eq!(stored(&world).await, 9, "a merge leaves each fact once");
     world.agrees_with_the_fold().await;
 }
@@ -132,7 +131,7 @@ async fn a_crash_between_block_and_progress_and_another_cut_count_nothing_twice(
 #[tokio::test]
 async fn a_fact_delivered_again_counts_at_its_first_arrival_before_and_after_a_merge() {
     let mut world = World::new().await;
-    world.run("SYSTEM STOP MERGES {db}.facts").await;
+    world.hold_merges().await;
     let ready = state(10, "agent.one", AgentState::Ready, None);
     let mut again = ready.clone();
     again.received_at = ReceivedAt::from_micros(ready.received_at.micros() + 5_000_000);
@@ -150,8 +149,7 @@ async fn a_fact_delivered_again_counts_at_its_first_arrival_before_and_after_a_m
         );
         let first = "SELECT countIf(request_id = '') FROM {db}.facts_once";
         assert_eq!(world.number(first).await, 2);
-        world.run("SYSTEM START MERGES {db}.facts").await;
-        world.run("OPTIMIZE TABLE {db}.facts FINAL").await;
+        world.merge().await;
     }
     assert_eq!(stored(&world).await, 2);
 }

@@ -9,6 +9,7 @@ use helix_fold::{
 use helix_schemas::{
     fact::{CallParty, CallSummarised, ChainedAgent, Direction, Fact},
     names::CallId,
+    time::ReceivedAt,
 };
 use proptest::prelude::*;
 
@@ -130,6 +131,19 @@ fn the_summary_outranks_the_events_and_its_empty_fields_erase_nothing() {
     let one = row_of(&[first.clone(), second.clone()]);
     assert_eq!(one, row_of(&[second, first]));
     assert_eq!(one.disposition.as_deref(), Some("Interested"));
+}
+
+#[test]
+fn a_summary_that_is_delivered_again_later_does_not_outrank_a_newer_one() {
+    let summary = |disposition: &str| CallSummarised { disposition: Some(disposition.into()), ..CallSummarised::default() };
+    let first = summarised(1, 83, 120, summary("Wrap up time exceeded :120"));
+    let newer = summarised(1, 83, 180, summary("Interested"));
+    let mut again = first.clone();
+    again.received_at = ReceivedAt::from_micros(newer.received_at.micros() + 60_000_000);
+    for facts in [[&first, &newer, &again], [&again, &newer, &first]] {
+        let row = row_of(&facts.map(Clone::clone));
+        assert_eq!(row.disposition.as_deref(), Some("Interested"));
+    }
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! The live store and its reader against a real Redis.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests fail by panicking.
+#![allow(clippy::wildcard_enum_match_arm)]
+
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -3,18 +3,25 @@
 export class BoardClock {
   private serverAhead = 0;
   private providerAhead: number | null = null;
+  private frozenAt: number | null = null;
 
   /** The server said: it is `asOf`; the latest fact happened at `occurredAt` and came at `receivedAt`. */
   told(asOf: string, watermark: { occurredAt: string | null; receivedAt: string | null }): void {
+    this.frozenAt = null;
     this.serverAhead = Date.parse(asOf) - Date.now();
     if (watermark.occurredAt !== null && watermark.receivedAt !== null) {
       this.providerAhead = Date.parse(watermark.occurredAt) - Date.parse(watermark.receivedAt);
     }
   }
 
+  /** Stands still until the server speaks again: what lasts, and what is over, is not known meanwhile. */
+  freeze(): void {
+    this.frozenAt ??= Date.now();
+  }
+
   /** The server's clock, in milliseconds. */
   server(): number {
-    return Date.now() + this.serverAhead;
+    return (this.frozenAt ?? Date.now()) + this.serverAhead;
   }
 
   /** The provider's clock: right under skew, and when a day is played in fast motion. */

@@ -6,7 +6,7 @@ import type { Board, Delta, Freshness } from "./contract.ts";
 import { SseParser, type SseEvent } from "./sse.ts";
 
 /** The sidecar says something at least every 2 s: after this much silence the line is dead. */
-const SILENCE_MS = 4500;
+const SILENCE_MS = 4000;
 const FIRST_WAIT_MS = 500;
 const LAST_WAIT_MS = 8000;
 
@@ -62,6 +62,7 @@ export class LiveBoard {
       if (this.stopped) return;
       if (this.state.line !== "disconnected") {
         this.state.line = "disconnected";
+        this.state.clock.freeze();
         this.state.brokenSince = this.state.clock.server();
         this.changed();
       }

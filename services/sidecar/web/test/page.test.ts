@@ -70,6 +70,10 @@ test("durations follow the provider's clock, not ours", () => {
   const iso = (at: number): string => new Date(at).toISOString();
   clock.told(iso(now + 60_000), { occurredAt: iso(now - 3_600_000), receivedAt: iso(now + 59_000) });
   assert.ok(Math.abs(clock.provider() - (now - 3_599_000)) < 500);
+  clock.freeze();
+  const frozen = clock.provider();
+  while (Date.now() < now + 20);
+  assert.equal(clock.provider(), frozen);
   assert.equal(duration(3_599_999), "59:59");
   assert.equal(duration(3_600_000), "1:00:00");
   assert.equal(duration(-5), "0:00");

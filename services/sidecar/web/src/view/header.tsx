@@ -27,7 +27,7 @@ function told(state: LiveState, zone: string): { word: string; line: string; not
 export function Header({ session, state, signOut }: { session: Session; state: LiveState; signOut: () => void }) {
   const connection = told(state, session.zone);
   return (
-    <>
+    <div class="sticky">
       <header class="top">
         <img src="/favicon.svg" alt="" width="28" height="28" />
         <h1 data-testid="hospital">{session.workspaceName}</h1>
@@ -52,6 +52,6 @@ export function Header({ session, state, signOut }: { session: Session; state: L
           <strong>{connection.line}.</strong> {connection.note}
         </p>
       )}
-    </>
+    </div>
   );
 }
