@@ -1,10 +1,19 @@
-# One image for every verb of Helix. Two stages: the build needs compilers, what runs needs libc and nothing else.
+# One image for every verb of Helix. The build needs node for the web monitor and compilers for the rest; what runs needs
+# libc and nothing else.
+FROM node:20.20-bookworm-slim AS web
+WORKDIR /web
+COPY services/sidecar/web/package.json services/sidecar/web/package-lock.json services/sidecar/web/.npmrc ./
+RUN npm ci
+COPY services/sidecar/web/ ./
+RUN npm run build
+
 FROM rust:1.95.0-slim-bookworm AS build
 RUN apt-get update \
     && apt-get install -y --no-install-recommends cmake g++ make pkg-config zlib1g-dev \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
+COPY --from=web /web/dist services/sidecar/web/dist
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     cargo build --locked --release -p helix \

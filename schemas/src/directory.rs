@@ -106,7 +106,9 @@ impl Directory {
     pub fn apply(&mut self, entry: &DirectoryEntry) -> Applied {
         let table = match entry.entry {
             EntryKind::Workspace => {
-                let Ok(slug) = WorkspaceId::new(&entry.value) else { return Applied::Unchanged };
+                let Ok(slug) = WorkspaceId::new(&entry.value) else {
+                    return Applied::Unchanged;
+                };
                 let url = entry.url.clone();
                 return match self.workspaces.insert(slug, url.clone()) {
                     Some(known) if known == url => Applied::Unchanged,

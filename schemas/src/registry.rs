@@ -82,7 +82,11 @@ impl Registry {
         Self { url: url.trim_end_matches('/').to_owned(), http: reqwest::Client::new() }
     }
 
-    async fn call<R: DeserializeOwned>(&self, what: &str, request: reqwest::RequestBuilder) -> Result<R, RegistryError> {
+    async fn call<R: DeserializeOwned>(
+        &self,
+        what: &str,
+        request: reqwest::RequestBuilder,
+    ) -> Result<R, RegistryError> {
         let unreachable = |source| RegistryError::Unreachable { url: self.url.clone(), source };
         let response = request.timeout(Duration::from_secs(10)).send().await.map_err(unreachable)?;
         let status = response.status();

@@ -30,9 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         bytes.hash(&mut hasher);
         let tag = format!("\"{:016x}\"", hasher.finish());
         let source = file.to_string_lossy();
-        table.push_str(&format!(
-            "    File {{ path: {path:?}, tag: {tag:?}, bytes: include_bytes!({source:?}) }},\n"
-        ));
+        table.push_str(&format!("    File {{ path: {path:?}, tag: {tag:?}, bytes: include_bytes!({source:?}) }},\n"));
     }
     table.push_str("]\n");
     fs::write(PathBuf::from(env::var("OUT_DIR")?).join("web.rs"), table)?;

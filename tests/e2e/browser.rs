@@ -47,8 +47,15 @@ async fn driver() -> Result<Driver> {
 
 async fn browser(driver: &Driver, profile: &std::path::Path) -> Result<Client> {
     let arguments = [
-        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1400,900",
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--window-size=1400,900",
     ];
     let mut arguments: Vec<String> = arguments.iter().map(|flag| (*flag).to_owned()).collect();
     arguments.push(format!("--user-data-dir={}", profile.display()));
@@ -84,8 +91,9 @@ pub(crate) async fn the_monitor_moves_while_calls_come_and_go(stack: &Stack) -> 
 async fn tell(stack: &Stack, kind: &str, data: serde_json::Value) -> Outcome {
     let at = data["event_time"].as_str().or_else(|| data["eventTime"].as_str()).unwrap_or_default().to_owned();
     let event = json!({"eventType": kind, "eventTime": at, "username": "demo_user", "data": data});
-    let (status, body) =
-        stack.post("/api/supervisor/call-event", stack.env("HELIX_INGEST_KEY"), "application/json", event.to_string()).await?;
+    let (status, body) = stack
+        .post("/api/supervisor/call-event", stack.env("HELIX_INGEST_KEY"), "application/json", event.to_string())
+        .await?;
     ensure!(status == 202, "{status} {body}");
     Ok(())
 }
@@ -115,7 +123,8 @@ async fn watch(stack: &Stack, page: &Client) -> Outcome {
     let url = stack.env("HELIX_SIDECAR_GLOBAL_URL");
     // Another hospital's token opens nothing.
     page.goto(&format!("{url}/#token={}", stack.env("HELIX_TOKEN_RAMAIAH_SUPERVISOR"))).await?;
-    let form = page.wait().at_most(Duration::from_secs(10)).for_element(Locator::Css("[data-testid='signin-form']")).await;
+    let form =
+        page.wait().at_most(Duration::from_secs(10)).for_element(Locator::Css("[data-testid='signin-form']")).await;
     form.context("ramaiah's token was taken by global's monitor")?;
 
     page.goto("about:blank").await?;

@@ -44,14 +44,19 @@ pub(crate) async fn dev_env_has_every_name_of_the_contract(stack: &Stack) -> Out
 
 pub(crate) async fn health_and_probes_answer_without_a_key(stack: &Stack) -> Outcome {
     let ingest = stack.env("HELIX_INGEST_URL");
-    for path in ["/livez", "/readyz", "/metrics", AGENT_EVENT, MISSED_CALL, "/workspaces/ramaiah/webhooks/ozonetel/missed-call"] {
+    for path in
+        ["/livez", "/readyz", "/metrics", AGENT_EVENT, MISSED_CALL, "/workspaces/ramaiah/webhooks/ozonetel/missed-call"]
+    {
         let status = stack.http.get(format!("{ingest}{path}")).send().await?.status();
         ensure!(status == 200, "GET {path} answered {status}");
     }
     let status = stack.http.head(format!("{ingest}{MISSED_CALL}")).send().await?.status();
     ensure!(status == 200, "HEAD answered {status}");
     let (status, problem) = answer(stack.http.get(format!("{ingest}/nowhere"))).await?;
-    ensure!(status == 404 && problem["code"] == "no_such_path" && problem["requestId"].is_string(), "{status} {problem}");
+    ensure!(
+        status == 404 && problem["code"] == "no_such_path" && problem["requestId"].is_string(),
+        "{status} {problem}"
+    );
     Ok(())
 }
 

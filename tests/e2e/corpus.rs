@@ -17,7 +17,8 @@ use crate::Outcome;
 
 fn sample(id: &str) -> Result<Vec<(String, String, String)>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(format!("{id}.json"));
-    let case: Value = serde_json::from_str(&std::fs::read_to_string(&path).with_context(|| path.display().to_string())?)?;
+    let case: Value =
+        serde_json::from_str(&std::fs::read_to_string(&path).with_context(|| path.display().to_string())?)?;
     let deliveries = case["deliveries"].as_array().context("deliveries")?;
     let text = |delivery: &Value, name: &str| delivery[name].as_str().unwrap_or_default().to_owned();
     Ok(deliveries.iter().map(|one| (text(one, "path"), text(one, "content_type"), text(one, "body"))).collect())
@@ -102,7 +103,10 @@ pub(crate) async fn an_inbound_call_is_on_every_screen_within_a_second(stack: &S
         stack.event(&agent_event(action, "agent.one", "2026-04-01 09:00:00")).await?;
     }
     let key = stack.env("HELIX_INGEST_KEY");
-    let rings = json!([agent_event("calling", "agent.one", "2026-04-01 09:10:00"), call_event("Calling", call, "agent.one", "2026-04-01 09:10:00")]);
+    let rings = json!([
+        agent_event("calling", "agent.one", "2026-04-01 09:10:00"),
+        call_event("Calling", call, "agent.one", "2026-04-01 09:10:00")
+    ]);
     let begun = Instant::now();
     let (status, answer) = stack.post("/api/supervisor/call-event", key, "application/json", rings.to_string()).await?;
     ensure!(status == 202, "{status} {answer}");
@@ -158,14 +162,20 @@ pub(crate) async fn release_and_idle_of_one_second_are_one_ready_interval(stack:
 
 pub(crate) async fn ids_beyond_two_to_the_53_survive_everywhere(stack: &Stack) -> Outcome {
     let call = "31733467784618213";
-    let caller: String = sqlx::query_scalar("select caller from read.calls where workspace_id = 'ramaiah' and call_id = $1")
-        .bind(call)
-        .fetch_one(&stack.postgres)
-        .await?;
+    let caller: String =
+        sqlx::query_scalar("select caller from read.calls where workspace_id = 'ramaiah' and call_id = $1")
+            .bind(call)
+            .fetch_one(&stack.postgres)
+            .await?;
     ensure!(caller == "9000000001", "{caller}");
-    let found = stack.clickhouse(&format!("select call_id, leg_id, caller from helix.facts where call_id = '{call}' format TSV")).await?;
+    let found = stack
+        .clickhouse(&format!("select call_id, leg_id, caller from helix.facts where call_id = '{call}' format TSV"))
+        .await?;
     ensure!(found.trim() == format!("{call}\t9062173329753891\t9000000001"), "{found}");
-    let exported = cli::succeed(&stack.config(), &["replay", "tail", "--from-beginning", "--no-follow", "--json", "--call", call])?;
+    let exported = cli::succeed(
+        &stack.config(),
+        &["replay", "tail", "--from-beginning", "--no-follow", "--json", "--call", call],
+    )?;
     let fact: Value = serde_json::from_str(exported.lines().next().context("one fact")?)?;
     ensure!(fact["leg"] == "9062173329753891" && fact["raw"].as_str().is_some_and(|raw| raw.contains(call)), "{fact}");
     Ok(())

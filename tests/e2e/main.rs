@@ -36,9 +36,12 @@ fn main() {
     if arguments.list {
         libtest_mimic::run(&arguments, Vec::new()).exit();
     }
-    let runtime = Arc::new(Runtime::new().expect("a runtime"));
-    let stack = match runtime.block_on(Stack::start()) {
-        Ok(stack) => Arc::new(stack),
+    let started = Runtime::new().map_err(anyhow::Error::from).and_then(|runtime| {
+        let stack = runtime.block_on(Stack::start())?;
+        Ok((Arc::new(runtime), Arc::new(stack)))
+    });
+    let (runtime, stack) = match started {
+        Ok(started) => started,
         Err(error) => {
             eprintln!("{error:#}");
             std::process::exit(1);

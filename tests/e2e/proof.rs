@@ -1,6 +1,9 @@
 //! Nothing lost, nothing twice: kills in the middle of a day, and every store against the folded log.
 
-use std::{process::Command, time::Duration};
+use std::{
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use helix_tests::{
@@ -11,9 +14,20 @@ use serde_json::{Value, json};
 
 use crate::Outcome;
 
-/// A short but busy part of a day, as fast as the ingest takes it.
+/// A short but busy part of a day, played in a minute.
 const DAY: [&str; 13] = [
-    "simulate", "--agents", "8", "--calls-per-hour", "240", "--hours", "3", "--speed", "0", "--seed", "7", "--start",
+    "simulate",
+    "--agents",
+    "8",
+    "--calls-per-hour",
+    "240",
+    "--hours",
+    "4",
+    "--speed",
+    "240",
+    "--seed",
+    "7",
+    "--start",
     "2026-05-04T08:00:00",
 ];
 
@@ -57,7 +71,13 @@ async fn rows(stack: &Stack) -> Result<Vec<String>> {
 }
 
 pub(crate) async fn kills_in_the_middle_of_a_day_leave_the_rows_of_an_undisturbed_run(stack: &Stack) -> Outcome {
-    let mut day = Command::new(cli::binary()?).arg("--config").arg(stack.config()).args(DAY).arg("--json").spawn()?;
+    let mut day = Command::new(cli::binary()?)
+        .arg("--config")
+        .arg(stack.config())
+        .args(DAY)
+        .arg("--json")
+        .stdout(Stdio::null())
+        .spawn()?;
     for component in ["project-postgres", "project-live", "project-clickhouse", "project-postgres", "ingest"] {
         ensure!(day.try_wait()?.is_none(), "the day was over before {component} was killed: make it longer");
         stack.kill(component).await?;
@@ -79,6 +99,7 @@ pub(crate) async fn kills_in_the_middle_of_a_day_leave_the_rows_of_an_undisturbe
 }
 
 pub(crate) async fn postgres_and_clickhouse_agree_on_every_shared_number(stack: &Stack) -> Outcome {
+    caught_up(stack).await?;
     let seconds = |column: &str| format!("coalesce({column}::text, '-')");
     let at = |column: &str| format!("coalesce((extract(epoch from {column}) * 1000)::bigint::text, '-')");
     let postgres_calls = format!(
@@ -103,7 +124,8 @@ pub(crate) async fn postgres_and_clickhouse_agree_on_every_shared_number(stack: 
 
     let postgres_intervals = format!(
         "select concat_ws('|', workspace_id, agent_id, state, coalesce(reason, '-'), {}, {}, coalesce(call_id, '-')) from read.agent_intervals",
-        at("started_at"), at("ended_at"),
+        at("started_at"),
+        at("ended_at"),
     );
     let clickhouse_intervals = format!(
         "select concat(workspace_id, '|', agent_id, '|', state, '|', ifNull(reason, '-'), '|', {}, '|', {}, '|', ifNull(call_id, '-'))
@@ -124,24 +146,40 @@ async fn compare(stack: &Stack, what: &str, postgres: String, clickhouse: &str) 
     }
     let only_one: Vec<&String> = one.iter().filter(|row| other.binary_search(row).is_err()).take(3).collect();
     let only_other: Vec<&String> = other.iter().filter(|row| one.binary_search(row).is_err()).take(3).collect();
-    bail!("{what} differ ({} and {} rows)\n only postgres: {only_one:#?}\n only clickhouse: {only_other:#?}", one.len(), other.len())
+    bail!(
+        "{what} differ ({} and {} rows)\n only postgres: {only_one:#?}\n only clickhouse: {only_other:#?}",
+        one.len(),
+        other.len()
+    )
 }
 
 pub(crate) async fn the_live_board_is_the_folded_log(stack: &Stack) -> Outcome {
     caught_up(stack).await?;
     for workspace in ["ramaiah", "global"] {
         let shown = stack.board(workspace).await?;
-        let folded: Value = serde_json::from_str(&cli::succeed(&stack.config(), &["replay", "board", "--workspace", workspace])?)?;
+        let folded: Value =
+            serde_json::from_str(&cli::succeed(&stack.config(), &["replay", "board", "--workspace", workspace])?)?;
         for part in ["agents", "calls", "waiting", "today", "openMissedCalls", "root"] {
-            ensure!(shown[part] == folded[part], "{workspace}.{part}\n shown:  {}\n folded: {}", shown[part], folded[part]);
+            ensure!(
+                shown[part] == folded[part],
+                "{workspace}.{part}\n shown:  {}\n folded: {}",
+                shown[part],
+                folded[part]
+            );
         }
         ensure!(shown["today"]["offered"].as_i64().unwrap_or(0) > 100, "{workspace}: {}", shown["today"]);
         let today = &shown["today"];
-        let sum = ["answered", "missed", "shortAbandoned", "inProgress"].iter().filter_map(|part| today[*part].as_i64()).sum::<i64>();
+        let sum = ["answered", "missed", "shortAbandoned", "inProgress"]
+            .iter()
+            .filter_map(|part| today[*part].as_i64())
+            .sum::<i64>();
         ensure!(today["offered"] == json!(sum), "the books do not balance: {today}");
     }
     // A past moment, by the CLI: before the first agent of that day signed in, nobody of it was on the board.
-    let early = cli::succeed(&stack.config(), &["replay", "board", "--workspace", "global", "--as-of", "2026-01-01T00:00:00Z"])?;
+    let early = cli::succeed(
+        &stack.config(),
+        &["replay", "board", "--workspace", "global", "--as-of", "2026-01-01T00:00:00Z"],
+    )?;
     let early: Value = serde_json::from_str(&early)?;
     ensure!(early["agents"] == json!([]) && early["today"]["offered"] == 0, "{early}");
     Ok(())
@@ -166,7 +204,10 @@ pub(crate) async fn an_export_can_be_checked_by_its_manifest(stack: &Stack) -> O
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("calls.jsonl");
     let name = file.display().to_string();
-    cli::succeed(&stack.config(), &["replay", "export", "--workspace", "global", "--kind", "CallAnswered", "--out", &name])?;
+    cli::succeed(
+        &stack.config(),
+        &["replay", "export", "--workspace", "global", "--kind", "CallAnswered", "--out", &name],
+    )?;
     let lines = std::fs::read_to_string(&file)?;
     let manifest: Value = serde_json::from_str(&std::fs::read_to_string(format!("{name}.manifest.json"))?)?;
     ensure!(manifest["facts"].as_u64() == Some(u64::try_from(lines.lines().count())?), "{manifest}");

@@ -33,8 +33,9 @@ pub(crate) async fn the_database_shows_a_role_only_its_workspace(stack: &Stack) 
     let unnamed: i64 = sqlx::query_scalar(count).fetch_one(&mut *tx).await?;
     ensure!(unnamed == 0, "without a workspace {unnamed} rows are seen");
     sqlx::query("set local helix.workspace = 'global'").execute(&mut *tx).await?;
-    let foreign: i64 =
-        sqlx::query_scalar("select count(*) from read.calls where workspace_id <> 'global'").fetch_one(&mut *tx).await?;
+    let foreign: i64 = sqlx::query_scalar("select count(*) from read.calls where workspace_id <> 'global'")
+        .fetch_one(&mut *tx)
+        .await?;
     ensure!(foreign == 0, "as global, {foreign} calls of others are seen");
     sqlx::query("set local helix.workspace = 'ramaiah'").execute(&mut *tx).await?;
     let own: i64 = sqlx::query_scalar("select count(*) from read.calls").fetch_one(&mut *tx).await?;

@@ -42,7 +42,12 @@ pub fn succeed(config: &Path, arguments: &[&str]) -> Result<String> {
     let output = run(config, arguments)?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if !output.status.success() {
-        bail!("helix {} ended with {}:\n{text}\n{}", arguments.join(" "), output.status, String::from_utf8_lossy(&output.stderr));
+        bail!(
+            "helix {} ended with {}:\n{text}\n{}",
+            arguments.join(" "),
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     Ok(text)
 }

@@ -39,7 +39,11 @@ impl Stack {
             .stdin(Stdio::null())
             .output()?;
         if !output.status.success() {
-            bail!("helix up failed: {}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            bail!(
+                "helix up failed: {}{}",
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            );
         }
         let env = read_env(&home.join("dev.env"))?;
         let url = env.get("HELIX_POSTGRES_URL").context("HELIX_POSTGRES_URL")?;
@@ -117,7 +121,13 @@ impl Stack {
     ///
     /// # Errors
     /// Where nobody answers.
-    pub async fn post(&self, path: &str, key: &str, content_type: &str, body: impl Into<reqwest::Body>) -> Result<(u16, Value)> {
+    pub async fn post(
+        &self,
+        path: &str,
+        key: &str,
+        content_type: &str,
+        body: impl Into<reqwest::Body>,
+    ) -> Result<(u16, Value)> {
         let url = format!("{}{path}", self.env("HELIX_INGEST_URL"));
         let request = self.http.post(url).header("x-helix-key", key).header("content-type", content_type);
         answer(request.body(body)).await
@@ -129,7 +139,8 @@ impl Stack {
     /// Where the answer is not 202, or the projectors do not follow.
     pub async fn event(&self, event: &Value) -> Result<Value> {
         let key = self.env("HELIX_INGEST_KEY").to_owned();
-        let (status, body) = self.post("/api/supervisor/agent-event", &key, "application/json", event.to_string()).await?;
+        let (status, body) =
+            self.post("/api/supervisor/agent-event", &key, "application/json", event.to_string()).await?;
         if status != 202 {
             bail!("{status}: {body}");
         }
@@ -143,7 +154,9 @@ impl Stack {
     /// Where they do not within a time that is generous for a loaded machine.
     pub async fn applied(&self, answer: &Value) -> Result<()> {
         let results = answer.get("results").and_then(Value::as_array).context("results")?;
-        for result in results.iter().filter(|result| result.get("topic").and_then(Value::as_str) == Some("telephony.facts")) {
+        for result in
+            results.iter().filter(|result| result.get("topic").and_then(Value::as_str) == Some("telephony.facts"))
+        {
             let partition = result.get("partition").and_then(Value::as_i64).context("partition")?;
             let offset = result.get("offset").and_then(Value::as_i64).context("offset")?;
             until(Duration::from_secs(30), "postgres has applied the fact", async || {

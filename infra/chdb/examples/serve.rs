@@ -44,11 +44,7 @@ async fn main() -> Result<(), Failure> {
 }
 
 fn apply(options: &mut Options, name: &str, value: &str) -> Result<(), Failure> {
-    let empty = || Access {
-        users: "".into(),
-        policies: Vec::new(),
-        views: Vec::new(),
-    };
+    let empty = || Access { users: "".into(), policies: Vec::new(), views: Vec::new() };
     match name {
         "password" => options.password = Some(value.to_owned()),
         "users" => options.access.get_or_insert_with(empty).users = value.into(),
@@ -60,11 +56,7 @@ fn apply(options: &mut Options, name: &str, value: &str) -> Result<(), Failure> 
                 .collect::<Vec<_>>()
                 .try_into()
                 .map_err(|_| "a policy is database.table.column")?;
-            options.access.get_or_insert_with(empty).policies.push(RowPolicy {
-                database,
-                table,
-                column,
-            });
+            options.access.get_or_insert_with(empty).policies.push(RowPolicy { database, table, column });
         }
         "workers" => options.workers = value.parse()?,
         "queue" => options.queue = value.parse()?,

@@ -87,20 +87,12 @@ struct Loaded {
 
 impl Gate {
     pub(crate) fn new(password: Option<String>, access: Option<&Access>) -> Self {
-        Self {
-            password,
-            users: access.map(|access| access.users.clone()),
-            loaded: Mutex::default(),
-        }
+        Self { password, users: access.map(|access| access.users.clone()), loaded: Mutex::default() }
     }
 
     /// The scope of who asks, or why nobody may.
     pub(crate) fn admit(&self, credentials: &Credentials) -> Result<Scope, Exception> {
-        let name = credentials
-            .user
-            .as_deref()
-            .filter(|name| !name.is_empty())
-            .unwrap_or("default");
+        let name = credentials.user.as_deref().filter(|name| !name.is_empty()).unwrap_or("default");
         let refused = || {
             let message =
                 format!("{name}: Authentication failed: password is incorrect, or there is no user with such name");
@@ -149,11 +141,7 @@ pub(crate) fn users_xml(access: Option<&Access>) -> String {
     let mut databases = String::new();
     if let Some(access) = access {
         for policy in &access.policies {
-            let RowPolicy {
-                database,
-                table,
-                column,
-            } = policy;
+            let RowPolicy { database, table, column } = policy;
             // Writing to a String cannot fail.
             let _ = write!(grants, "<query>GRANT SELECT, SHOW ON {database}.{table}</query>");
             let _ = write!(
@@ -186,10 +174,7 @@ pub(crate) fn names_are_plain(access: &Access) -> bool {
         name.split_once('.')
             .is_some_and(|(database, name)| plain(database) && plain(name.strip_suffix('*').unwrap_or(name)))
     };
-    access
-        .policies
-        .iter()
-        .all(|policy| plain(&policy.database) && plain(&policy.table) && plain(&policy.column))
+    access.policies.iter().all(|policy| plain(&policy.database) && plain(&policy.table) && plain(&policy.column))
         && access.views.iter().all(|name| view(name))
 }
 
@@ -198,31 +183,21 @@ mod tests {
     use super::*;
 
     fn credentials(user: &str, password: &str) -> Credentials {
-        Credentials {
-            user: Some(user.to_owned()),
-            password: password.to_owned(),
-        }
+        Credentials { user: Some(user.to_owned()), password: password.to_owned() }
     }
 
     #[test]
     fn a_user_is_admitted_by_the_file_as_it_is_now() {
         let folder = tempfile::tempdir().unwrap();
         let users = folder.path().join("users.json");
-        let access = Access {
-            users: users.clone(),
-            policies: Vec::new(),
-            views: Vec::new(),
-        };
+        let access = Access { users: users.clone(), policies: Vec::new(), views: Vec::new() };
         let gate = Gate::new(Some("root".to_owned()), Some(&access));
         assert_eq!(gate.admit(&credentials("ramaiah", "a")).unwrap_err().code(), 516);
         let hash = hex::encode(Sha256::digest(b"a"));
         let json =
             format!(r#"[{{"name":"ramaiah","password_sha256_hex":"{hash}","scope":{{"workspace":"ramaiah"}}}}]"#);
         std::fs::write(&users, json).unwrap();
-        assert_eq!(
-            gate.admit(&credentials("ramaiah", "a")),
-            Ok(Scope::Workspace("ramaiah".to_owned()))
-        );
+        assert_eq!(gate.admit(&credentials("ramaiah", "a")), Ok(Scope::Workspace("ramaiah".to_owned())));
         assert_eq!(gate.admit(&credentials("ramaiah", "b")).unwrap_err().code(), 516);
         assert_eq!(gate.admit(&credentials("default", "")).unwrap_err().code(), 516);
         assert_eq!(gate.admit(&credentials("default", "root")), Ok(Scope::Administrator));
@@ -234,11 +209,7 @@ mod tests {
     fn only_plain_names_reach_the_engines_file() {
         let access = |table: &str, view: &str| Access {
             users: PathBuf::new(),
-            policies: vec![RowPolicy {
-                database: "d".into(),
-                table: table.into(),
-                column: "c".into(),
-            }],
+            policies: vec![RowPolicy { database: "d".into(), table: table.into(), column: "c".into() }],
             views: vec![view.to_owned()],
         };
         assert!(names_are_plain(&access("facts", "d.metric_*")));

@@ -58,10 +58,7 @@ impl Engine {
         if !library.is_file() {
             return Err(Error::LibraryMissing { path: library.clone() });
         }
-        let io = |source| Error::Data {
-            path: options.data.clone(),
-            source,
-        };
+        let io = |source| Error::Data { path: options.data.clone(), source };
         std::fs::create_dir_all(&options.data).map_err(io)?;
         let data = options.data.canonicalize().map_err(io)?;
         refuse_if_in_use(&data)?;
@@ -71,28 +68,15 @@ impl Engine {
         let _ = std::fs::remove_dir_all(&uploads);
         std::fs::create_dir_all(&uploads).map_err(io)?;
 
-        let loaded = Library::load(library).map_err(|source| Error::LibraryUnusable {
-            path: library.clone(),
-            source,
-        })?;
+        let loaded =
+            Library::load(library).map_err(|source| Error::LibraryUnusable { path: library.clone(), source })?;
         // One per process and never unloaded: leaking it is what its lifetime is.
         let library: &'static Library = Box::leak(Box::new(loaded));
         let path_argument = format!("--path={}", data.display());
-        let arguments = [
-            path_argument.clone(),
-            format!("--config-file={}", config_file.display()),
-        ];
-        let mut session = library
-            .connect(&arguments)
-            .ok_or_else(|| Error::EngineRefused { path: data.clone() })?;
+        let arguments = [path_argument.clone(), format!("--config-file={}", config_file.display())];
+        let mut session = library.connect(&arguments).ok_or_else(|| Error::EngineRefused { path: data.clone() })?;
         let about = About::read(&mut session)?;
-        let engine = Self {
-            library,
-            path_argument,
-            about,
-            uploads,
-            max_result_bytes: options.max_result_bytes,
-        };
+        let engine = Self { library, path_argument, about, uploads, max_result_bytes: options.max_result_bytes };
         Ok((engine, KeepAlive { session, library }))
     }
 
@@ -167,21 +151,11 @@ impl KeepAlive {
 impl About {
     fn read(session: &mut Connection<'_>) -> Result<Self, Error> {
         let mut column = |sql: &str| {
-            let reply = session
-                .query(sql.as_bytes(), "TSVRaw", &[])
-                .map_err(|message| Error::Engine { message })?;
-            Ok::<_, Error>(
-                String::from_utf8_lossy(&reply.bytes)
-                    .lines()
-                    .map(str::to_owned)
-                    .collect::<Vec<_>>(),
-            )
+            let reply = session.query(sql.as_bytes(), "TSVRaw", &[]).map_err(|message| Error::Engine { message })?;
+            Ok::<_, Error>(String::from_utf8_lossy(&reply.bytes).lines().map(str::to_owned).collect::<Vec<_>>())
         };
         let zone = column("SELECT serverTimezone()")?.concat();
-        if !matches!(
-            zone.as_str(),
-            "UTC" | "Etc/UTC" | "Universal" | "Etc/Universal" | "Zulu" | "Etc/Zulu"
-        ) {
+        if !matches!(zone.as_str(), "UTC" | "Etc/UTC" | "Universal" | "Etc/Universal" | "Zulu" | "Etc/Zulu") {
             return Err(Error::TimeZone { zone });
         }
         let version = column("SELECT version()")?.concat();
@@ -191,19 +165,12 @@ impl About {
             .filter_map(|line| line.split_once('\t'))
             .map(|(name, kind)| (name.to_owned(), kind.to_owned()))
             .collect();
-        Ok(Self {
-            version,
-            content_types,
-            settings,
-        })
+        Ok(Self { version, content_types, settings })
     }
 }
 
 fn execute(connection: &mut Connection<'_>, sql: &str) -> Result<(), Exception> {
-    connection
-        .query(sql.as_bytes(), "Null", &[])
-        .map(drop)
-        .map_err(Exception::from_engine)
+    connection.query(sql.as_bytes(), "Null", &[]).map(drop).map_err(Exception::from_engine)
 }
 
 fn quoted(text: &str, quote: char) -> String {
@@ -233,14 +200,8 @@ fn refuse_if_in_use(data: &Path) -> Result<(), Error> {
 
 /// Writes the engine's configuration beside its data: limits that keep it small, and the users file.
 fn write_configuration(options: &Options, data: &Path) -> Result<PathBuf, Error> {
-    if let Some(access) = options
-        .access
-        .as_ref()
-        .filter(|access| !access::names_are_plain(access))
-    {
-        return Err(Error::Names {
-            access: Box::new(access.clone()),
-        });
+    if let Some(access) = options.access.as_ref().filter(|access| !access::names_are_plain(access)) {
+        return Err(Error::Names { access: Box::new(access.clone()) });
     }
     let users = data.join("helix-users.xml");
     let config = data.join("helix-config.xml");
@@ -266,10 +227,7 @@ fn write_configuration(options: &Options, data: &Path) -> Result<PathBuf, Error>
          </clickhouse>\n"
     );
     let write = |path: &Path, text: &str| {
-        std::fs::write(path, text).map_err(|source| Error::Data {
-            path: path.to_owned(),
-            source,
-        })
+        std::fs::write(path, text).map_err(|source| Error::Data { path: path.to_owned(), source })
     };
     write(&users, &access::users_xml(options.access.as_ref()))?;
     write(&config, &text)?;

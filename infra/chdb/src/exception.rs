@@ -28,10 +28,7 @@ pub(crate) struct Exception {
 impl Exception {
     /// One raised here; the name is added to the message as the engine does.
     pub(crate) fn new(code: i32, message: impl std::fmt::Display) -> Self {
-        Self {
-            code,
-            message: format!("Code: {code}. DB::Exception: {message}. ({})", name(code)),
-        }
+        Self { code, message: format!("Code: {code}. DB::Exception: {message}. ({})", name(code)) }
     }
 
     /// One that the engine raised.
@@ -48,10 +45,7 @@ impl Exception {
             Some((before, version)) if version.ends_with(')') && !version.contains(' ') => before,
             _ => message,
         };
-        Self {
-            code,
-            message: message.to_owned(),
-        }
+        Self { code, message: message.to_owned() }
     }
 
     pub(crate) fn code(&self) -> i32 {

@@ -53,15 +53,7 @@ pub(crate) enum Piece {
 
 /// Runs the job. The answer may have no taker any more; then the query is dropped.
 pub(crate) fn run(engine: &Engine, job: Job) {
-    let Job {
-        request,
-        scope,
-        body,
-        answer,
-        runtime,
-        network_timeout,
-        ..
-    } = job;
+    let Job { request, scope, body, answer, runtime, network_timeout, .. } = job;
     if answer.is_closed() {
         return;
     }
@@ -102,23 +94,15 @@ fn execute(
             let mut connection = engine.open(&session(request, scope, false))?;
             let format = format.as_deref().or(default_format).unwrap_or("Values");
             let head = query.text.get(..head_end).unwrap_or_default();
-            output.statistics = connection
-                .insert(head, format, &request.params, &query.data)
-                .map_err(Exception::from_engine)?;
+            output.statistics =
+                connection.insert(head, format, &request.params, &query.data).map_err(Exception::from_engine)?;
             Ok(())
         }
         Statement::Other { format, streams } => {
             let default_format = default_format.unwrap_or(DEFAULT_FORMAT);
             output.format = format.unwrap_or_else(|| default_format.to_owned());
-            let extremes = request
-                .settings
-                .iter()
-                .any(|(name, value)| name == "extremes" && value != "0");
-            let joining = if streams && !extremes {
-                joining(&output.format)
-            } else {
-                Joining::Whole
-            };
+            let extremes = request.settings.iter().any(|(name, value)| name == "extremes" && value != "0");
+            let joining = if streams && !extremes { joining(&output.format) } else { Joining::Whole };
             let bounded = request.waits_for_end || joining == Joining::Whole;
             let mut connection = engine.open(&session(request, scope, bounded))?;
             if *scope != Scope::Administrator {
@@ -135,13 +119,7 @@ fn execute(
 
 fn session<'a>(request: &'a Request, scope: &'a Scope, bounded: bool) -> Session<'a> {
     let (database, settings) = (request.database.as_deref(), request.settings.as_slice());
-    Session {
-        scope,
-        database,
-        settings,
-        reads_only: request.reads_only,
-        bounded,
-    }
+    Session { scope, database, settings, reads_only: request.reads_only, bounded }
 }
 
 /// Runs a statement that is not an INSERT with rows: as a stream where its format allows it, else whole.
@@ -174,9 +152,7 @@ fn read(
             Err(message) => return Err(Exception::from_engine(message)),
         }
     }
-    let reply = connection
-        .query(text, default_format, &request.params)
-        .map_err(Exception::from_engine)?;
+    let reply = connection.query(text, default_format, &request.params).map_err(Exception::from_engine)?;
     output.push(reply.bytes, reply.statistics)
 }
 
@@ -197,11 +173,7 @@ impl Query {
             let text = Bytes::copy_from_slice(parameter.as_bytes());
             let statement = analyse(&text)?;
             match statement {
-                Statement::Insert {
-                    format: Some(_),
-                    data_start,
-                    ..
-                } => {
+                Statement::Insert { format: Some(_), data_start, .. } => {
                     let in_text = text.slice(data_start..);
                     let mut data = Vec::with_capacity(body.len() + 2);
                     if !in_text.is_empty() {
@@ -211,11 +183,7 @@ impl Query {
                     return Ok(Self { text, statement, data });
                 }
                 _ if !has_body => {
-                    return Ok(Self {
-                        text,
-                        statement,
-                        data: Vec::new(),
-                    });
+                    return Ok(Self { text, statement, data: Vec::new() });
                 }
                 Statement::Insert { .. } | Statement::Other { .. } => {}
             }
@@ -249,22 +217,10 @@ fn decompress(engine: &Engine, encoding: &str, body: &[Bytes]) -> Result<Bytes, 
     let upload = Upload::write(engine, body)
         .map_err(|error| Exception::new(code::STD_EXCEPTION, format!("cannot keep a compressed body: {error}")))?;
     let administrator = Scope::Administrator;
-    let session = Session {
-        scope: &administrator,
-        database: None,
-        settings: &[],
-        reads_only: true,
-        bounded: true,
-    };
+    let session = Session { scope: &administrator, database: None, settings: &[], reads_only: true, bounded: true };
     let sql = "SELECT * FROM file({path:String}, 'RawBLOB', 'data String', {method:String})";
-    let params = [
-        ("path".to_owned(), upload.path.display().to_string()),
-        ("method".to_owned(), method.to_owned()),
-    ];
-    let reply = engine
-        .open(&session)?
-        .query(sql.as_bytes(), "RawBLOB", &params)
-        .map_err(Exception::from_engine)?;
+    let params = [("path".to_owned(), upload.path.display().to_string()), ("method".to_owned(), method.to_owned())];
+    let reply = engine.open(&session)?.query(sql.as_bytes(), "RawBLOB", &params).map_err(Exception::from_engine)?;
     Ok(reply.bytes)
 }
 
@@ -275,9 +231,7 @@ struct Upload {
 
 impl Upload {
     fn write(engine: &Engine, body: &[Bytes]) -> std::io::Result<Self> {
-        let upload = Self {
-            path: engine.uploads.join(uuid::Uuid::new_v4().to_string()),
-        };
+        let upload = Self { path: engine.uploads.join(uuid::Uuid::new_v4().to_string()) };
         let mut file = std::fs::File::create(&upload.path)?;
         for chunk in body {
             std::io::Write::write_all(&mut file, chunk)?;
@@ -334,12 +288,7 @@ impl Output {
         let begin = std::mem::take(&mut self.begin);
         let format = self.format.clone();
         // No taker means that the client is gone, which the next push notices.
-        let _ = answer.send(Ok(Answer {
-            format,
-            statistics: self.statistics,
-            begin,
-            rest,
-        }));
+        let _ = answer.send(Ok(Answer { format, statistics: self.statistics, begin, rest }));
     }
 
     /// Waits for the client to take a piece: this is an engine thread, not one of the runtime's.
@@ -348,10 +297,7 @@ impl Output {
         let sending = async { tokio::time::timeout(self.network_timeout, rest.send(piece)).await };
         match self.runtime.block_on(sending) {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(Exception::new(
-                code::NETWORK_ERROR,
-                "the client does not read the result",
-            )),
+            Ok(Err(_)) | Err(_) => Err(Exception::new(code::NETWORK_ERROR, "the client does not read the result")),
         }
     }
 
@@ -374,10 +320,7 @@ impl Output {
 }
 
 fn broken_stream() -> Exception {
-    Exception::new(
-        code::STD_EXCEPTION,
-        "a chunk of the result does not begin with its format's header",
-    )
+    Exception::new(code::STD_EXCEPTION, "a chunk of the result does not begin with its format's header")
 }
 
 #[cfg(test)]
@@ -385,10 +328,7 @@ mod tests {
     use super::*;
 
     fn data(parameter: Option<&str>, body: &[u8]) -> Vec<u8> {
-        Query::compose(parameter, vec![Bytes::copy_from_slice(body)])
-            .unwrap()
-            .data
-            .concat()
+        Query::compose(parameter, vec![Bytes::copy_from_slice(body)]).unwrap().data.concat()
     }
 
     #[test]

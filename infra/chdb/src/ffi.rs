@@ -163,21 +163,14 @@ impl Library {
             .map(CString::new)
             .collect::<Result<Vec<_>, _>>()
             .ok()?;
-        let mut pointers = owned
-            .iter()
-            .map(|argument| argument.as_ptr().cast_mut())
-            .collect::<Vec<_>>();
+        let mut pointers = owned.iter().map(|argument| argument.as_ptr().cast_mut()).collect::<Vec<_>>();
         let count = c_int::try_from(pointers.len()).ok()?;
         // SAFETY: `count` NUL-terminated strings that live until the call returns; the engine copies them.
         let handle = unsafe { (self.symbols.connect)(count, pointers.as_mut_ptr()) };
         if handle.is_null() {
             return None;
         }
-        Some(Connection {
-            library: self,
-            handle,
-            one_thread_at_a_time: PhantomData,
-        })
+        Some(Connection { library: self, handle, one_thread_at_a_time: PhantomData })
     }
 
     /// Stops the engine's threads. Every connection must be closed. Nothing can be opened afterwards.
@@ -249,13 +242,8 @@ impl Connection<'_> {
     /// Starts a query whose result is fetched in chunks. The engine refuses statements that are not queries.
     pub(crate) fn stream<'c>(&'c mut self, sql: &[u8], format: &str, params: &Params) -> Result<Stream<'c>, String> {
         let handle = call(self.library.symbols.stream, self.raw(), sql, format, params);
-        let mut stream = Stream {
-            library: self.library,
-            connection: self.raw(),
-            handle,
-            open: false,
-            lent: PhantomData,
-        };
+        let mut stream =
+            Stream { library: self.library, connection: self.raw(), handle, open: false, lent: PhantomData };
         if handle.is_null() {
             return Err("Code: 1001. DB::Exception: the engine gave no stream. (STD_EXCEPTION)".to_owned());
         }
@@ -295,9 +283,7 @@ impl Connection<'_> {
                     break;
                 }
             }
-            self.library
-                .take((symbols.done)(guard.handle))
-                .map(|reply| reply.statistics)
+            self.library.take((symbols.done)(guard.handle)).map(|reply| reply.statistics)
         }
     }
 
@@ -305,12 +291,7 @@ impl Connection<'_> {
     pub(crate) fn is_one_reading_statement(&mut self, sql: &[u8]) -> bool {
         // 16 bytes: the size cannot be out of range.
         let struct_size = size_of::<Analysis>() as u32;
-        let mut analysis = Analysis {
-            struct_size,
-            statement_count: 0,
-            flags: 0,
-            query_class: u32::MAX,
-        };
+        let mut analysis = Analysis { struct_size, statement_count: 0, flags: 0, query_class: u32::MAX };
         // SAFETY: `sql` with its length, no target database, and a report whose size is stated in it.
         let state = unsafe {
             (self.library.symbols.classify)(
@@ -349,9 +330,7 @@ impl Stream<'_> {
             return Ok(None);
         }
         // SAFETY: connection and stream are live and used by this thread only; the chunk is freed by `take`.
-        let chunk = self
-            .library
-            .take(unsafe { (self.library.symbols.fetch)(self.connection, self.handle) });
+        let chunk = self.library.take(unsafe { (self.library.symbols.fetch)(self.connection, self.handle) });
         match chunk {
             Ok(reply) if reply.bytes.is_empty() => {
                 self.open = false;
@@ -395,15 +374,9 @@ impl Drop for InsertGuard<'_> {
 }
 
 fn call(function: QueryWithParams, connection: RawConnection, sql: &[u8], format: &str, params: &Params) -> RawResult {
-    let names = params
-        .iter()
-        .map(|(name, _)| name.as_ptr().cast())
-        .collect::<Vec<*const c_char>>();
+    let names = params.iter().map(|(name, _)| name.as_ptr().cast()).collect::<Vec<*const c_char>>();
     let name_lengths = params.iter().map(|(name, _)| name.len()).collect::<Vec<_>>();
-    let values = params
-        .iter()
-        .map(|(_, value)| value.as_ptr().cast())
-        .collect::<Vec<*const c_char>>();
+    let values = params.iter().map(|(_, value)| value.as_ptr().cast()).collect::<Vec<*const c_char>>();
     let value_lengths = params.iter().map(|(_, value)| value.len()).collect::<Vec<_>>();
     // SAFETY: pointers with their lengths, all borrowed for the length of the call; the engine copies what it keeps.
     unsafe {

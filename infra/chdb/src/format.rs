@@ -46,15 +46,11 @@ pub(crate) fn joining(format: &str) -> Joining {
         | "TSKV"
         | "MsgPack"
         | "BSONEachRow" => Joining::Rows,
-        "TabSeparatedWithNames" | "TSVWithNames" | "JSONCompactEachRowWithNames" => Joining::Lines {
-            lines: 1,
-            quotes: false,
-        },
+        "TabSeparatedWithNames" | "TSVWithNames" | "JSONCompactEachRowWithNames" => {
+            Joining::Lines { lines: 1, quotes: false }
+        }
         "TabSeparatedWithNamesAndTypes" | "TSVWithNamesAndTypes" | "JSONCompactEachRowWithNamesAndTypes" => {
-            Joining::Lines {
-                lines: 2,
-                quotes: false,
-            }
+            Joining::Lines { lines: 2, quotes: false }
         }
         "CSVWithNames" => Joining::Lines { lines: 1, quotes: true },
         "CSVWithNamesAndTypes" => Joining::Lines { lines: 2, quotes: true },
@@ -127,10 +123,7 @@ mod tests {
         let binary = Joining::Binary { types: true };
         assert_eq!(binary.header_length(b"\x01\x01a\x05UInt8\x07"), Some(9));
         assert_eq!(binary.header_length(b"\x01\x01a\x05UIn"), None);
-        assert_eq!(
-            Joining::Lines { lines: 2, quotes: true }.header_length(b"\"a\nb\"\n\"String\"\n1\n"),
-            Some(15)
-        );
+        assert_eq!(Joining::Lines { lines: 2, quotes: true }.header_length(b"\"a\nb\"\n\"String\"\n1\n"), Some(15));
         assert_eq!(Joining::Rows.header_length(b"\n\n"), Some(0));
         assert_eq!(Joining::Whole.header_length(b"{}"), None);
     }

@@ -50,11 +50,7 @@ pub(crate) fn check_setting(name: &str) -> Result<(), Exception> {
 
 /// Refuses a database that has no place in a restricted session.
 pub(crate) fn check_database(name: &str) -> Result<(), Exception> {
-    if name.eq_ignore_ascii_case("system") {
-        Err(denied("the database system"))
-    } else {
-        Ok(())
-    }
+    if name.eq_ignore_ascii_case("system") { Err(denied("the database system")) } else { Ok(()) }
 }
 
 /// Refuses a statement that names what privileges do not cover.
@@ -65,10 +61,8 @@ pub(crate) fn check_statement(text: &[u8]) -> Result<(), Exception> {
         if token.kind == Kind::QuotedName && name.contains('\\') {
             return Err(denied("an escape inside a quoted name"));
         }
-        let forbidden = matches!(
-            name.as_str(),
-            "file" | "merge" | "processlist" | "identifier" | "merges"
-        ) || name.starts_with("mergetree");
+        let forbidden = matches!(name.as_str(), "file" | "merge" | "processlist" | "identifier" | "merges")
+            || name.starts_with("mergetree");
         // A column may bear one of these names; after a dot it can be no function and no table function.
         if forbidden && !follows_dot(&tokens, index) {
             return Err(denied(&name));
@@ -84,17 +78,11 @@ pub(crate) fn check_statement(text: &[u8]) -> Result<(), Exception> {
 }
 
 fn follows_dot(tokens: &[Token<'_>], index: usize) -> bool {
-    index
-        .checked_sub(1)
-        .and_then(|before| tokens.get(before))
-        .is_some_and(|before| before.text == b".")
+    index.checked_sub(1).and_then(|before| tokens.get(before)).is_some_and(|before| before.text == b".")
 }
 
 fn denied(what: &str) -> Exception {
-    Exception::new(
-        code::ACCESS_DENIED,
-        format!("Not enough privileges: {what} is not available to this user"),
-    )
+    Exception::new(code::ACCESS_DENIED, format!("Not enough privileges: {what} is not available to this user"))
 }
 
 #[cfg(test)]
@@ -118,11 +106,7 @@ mod tests {
         ] {
             assert_eq!(check_statement(text.as_bytes()).unwrap_err().code(), 497, "{text}");
         }
-        for text in [
-            "SELECT 'file(1)' FROM helix.facts",
-            "SELECT name FROM system.tables",
-            "SELECT t.file FROM t",
-        ] {
+        for text in ["SELECT 'file(1)' FROM helix.facts", "SELECT name FROM system.tables", "SELECT t.file FROM t"] {
             assert!(check_statement(text.as_bytes()).is_ok(), "{text}");
         }
     }
@@ -130,13 +114,7 @@ mod tests {
     #[test]
     fn limits_may_be_set_and_identities_may_not() {
         assert!(check_setting("max_threads").is_ok());
-        for name in [
-            "log_comment",
-            "readonly",
-            "dialect",
-            "format_template_row",
-            "additional_table_filters",
-        ] {
+        for name in ["log_comment", "readonly", "dialect", "format_template_row", "additional_table_filters"] {
             assert_eq!(check_setting(name).unwrap_err().code(), 452, "{name}");
         }
         assert!(check_database("SYSTEM").is_err());

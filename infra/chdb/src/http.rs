@@ -45,10 +45,7 @@ impl State {
             max_body_bytes: options.max_body_bytes,
             network_timeout: options.network_timeout,
         };
-        Self {
-            shared: Arc::new(shared),
-            pool: pool.handle(),
-        }
+        Self { shared: Arc::new(shared), pool: pool.handle() }
     }
 
     fn about(&self) -> &About {
@@ -72,10 +69,7 @@ async fn ok() -> &'static str {
 
 async fn nothing_here(request: HttpRequest) -> (StatusCode, String) {
     let path = request.uri().path().to_owned();
-    (
-        StatusCode::NOT_FOUND,
-        format!("There is no handle {path}\n\nUse / or /ping for health checks.\n"),
-    )
+    (StatusCode::NOT_FOUND, format!("There is no handle {path}\n\nUse / or /ping for health checks.\n"))
 }
 
 async fn query(FromState(state): FromState<State>, http: HttpRequest) -> Response<Body> {
@@ -121,9 +115,7 @@ async fn answer(state: &State, request: Request, body: Body, query_id: &str) -> 
         network_timeout: state.shared.network_timeout,
     };
     state.pool.submit(job, place)?;
-    receiver
-        .await
-        .map_err(|_| Exception::new(code::STD_EXCEPTION, "the query ended without an answer"))?
+    receiver.await.map_err(|_| Exception::new(code::STD_EXCEPTION, "the query ended without an answer"))?
 }
 
 /// Reads a body to its end, in the pieces it comes in. A body that breaks off runs nothing.
@@ -150,12 +142,7 @@ async fn collect(body: Body, limit: usize, timeout: Duration) -> Result<Vec<Byte
 }
 
 fn succeeded(state: &State, query_id: &str, answer: Answer, started_at: Instant) -> Response<Body> {
-    let Answer {
-        format,
-        statistics,
-        begin,
-        rest,
-    } = answer;
+    let Answer { format, statistics, begin, rest } = answer;
     let tag = exception_tag();
     let version = state.about().version.clone();
     let body = match (begin.as_slice(), rest) {
@@ -169,11 +156,7 @@ fn succeeded(state: &State, query_id: &str, answer: Answer, started_at: Instant)
     let headers = response.headers_mut();
     common_headers(state, query_id, Some(&format), headers);
     insert(headers, "x-clickhouse-exception-tag", &tag);
-    insert(
-        headers,
-        "x-clickhouse-summary",
-        &summary(statistics, started_at.elapsed()),
-    );
+    insert(headers, "x-clickhouse-summary", &summary(statistics, started_at.elapsed()));
     response
 }
 
@@ -184,16 +167,11 @@ fn failed(state: &State, query_id: &str, format: Option<&str>, exception: &Excep
     *response.status_mut() = exception.status();
     let headers = response.headers_mut();
     common_headers(state, query_id, format, headers);
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; charset=UTF-8"),
-    );
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=UTF-8"));
     insert(headers, "x-clickhouse-exception-code", &exception.code().to_string());
     if exception.status() == StatusCode::UNAUTHORIZED {
-        headers.insert(
-            header::WWW_AUTHENTICATE,
-            HeaderValue::from_static("Basic realm=\"ClickHouse server HTTP API\""),
-        );
+        headers
+            .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"ClickHouse server HTTP API\""));
     }
     if exception.status() == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -257,35 +235,22 @@ fn pieces(
 /// ClickHouse's frame around an exception inside a body, since 25.11.
 fn tagged(message: &str, tag: &str) -> Bytes {
     let length = message.len();
-    Bytes::from(format!(
-        "\r\n__exception__\r\n{tag}\r\n{message}{length} {tag}\r\n__exception__\r\n"
-    ))
+    Bytes::from(format!("\r\n__exception__\r\n{tag}\r\n{message}{length} {tag}\r\n__exception__\r\n"))
 }
 
 /// Sixteen letters that no result can be made to hold by guessing.
 fn exception_tag() -> String {
-    uuid::Uuid::new_v4()
-        .as_bytes()
-        .iter()
-        .map(|byte| char::from(b'a' + byte % 26))
-        .collect()
+    uuid::Uuid::new_v4().as_bytes().iter().map(|byte| char::from(b'a' + byte % 26)).collect()
 }
 
 fn common_headers(state: &State, query_id: &str, format: Option<&str>, headers: &mut HeaderMap) {
     let format = format.unwrap_or(DEFAULT_FORMAT);
-    let content_type = state
-        .about()
-        .content_types
-        .get(format)
-        .map_or("text/plain; charset=UTF-8", String::as_str);
+    let content_type = state.about().content_types.get(format).map_or("text/plain; charset=UTF-8", String::as_str);
     headers.insert(header::CONTENT_TYPE, value(content_type));
     insert(headers, "x-clickhouse-format", format);
     insert(headers, "x-clickhouse-query-id", query_id);
     insert(headers, "x-clickhouse-timezone", "UTC");
-    headers.insert(
-        HeaderName::from_static("x-clickhouse-server-display-name"),
-        state.shared.display_name.clone(),
-    );
+    headers.insert(HeaderName::from_static("x-clickhouse-server-display-name"), state.shared.display_name.clone());
 }
 
 fn insert(headers: &mut HeaderMap, name: &'static str, text: &str) {
@@ -299,14 +264,7 @@ fn value(text: &str) -> HeaderValue {
 
 /// ClickHouse writes the numbers as texts.
 fn summary(statistics: Statistics, elapsed: Duration) -> String {
-    let Statistics {
-        result_rows,
-        result_bytes,
-        read_rows,
-        read_bytes,
-        written_rows,
-        written_bytes,
-    } = statistics;
+    let Statistics { result_rows, result_bytes, read_rows, read_bytes, written_rows, written_bytes } = statistics;
     let elapsed_ns = elapsed.as_nanos();
     serde_json::json!({
         "read_rows": read_rows.to_string(),
@@ -323,10 +281,7 @@ fn summary(statistics: Statistics, elapsed: Duration) -> String {
 
 fn ok_text() -> Response<Body> {
     let mut response = Response::new(Body::from("Ok.\n"));
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/html; charset=UTF-8"),
-    );
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=UTF-8"));
     response
 }
 

@@ -63,11 +63,7 @@ pub(crate) struct Lexer<'a> {
 
 impl<'a> Lexer<'a> {
     pub(crate) fn new(input: &'a [u8]) -> Self {
-        Self {
-            input,
-            position: 0,
-            depth: 0,
-        }
+        Self { input, position: 0, depth: 0 }
     }
 
     fn rest(&self) -> &'a [u8] {
@@ -82,10 +78,9 @@ impl<'a> Lexer<'a> {
                 // A no-break space, as pasted from documents, and a byte-order mark.
                 [0xc2, 0xa0, ..] => 2,
                 [0xef, 0xbb, 0xbf, ..] => 3,
-                [b'-', b'-', ..] | [b'#', b' ' | b'!', ..] => rest
-                    .iter()
-                    .position(|byte| *byte == b'\n')
-                    .map_or(rest.len(), |newline| newline + 1),
+                [b'-', b'-', ..] | [b'#', b' ' | b'!', ..] => {
+                    rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |newline| newline + 1)
+                }
                 [b'/', b'*', ..] => find(rest.get(2..).unwrap_or_default(), b"*/").map_or(rest.len(), |end| end + 4),
                 _ => return,
             };
@@ -135,16 +130,10 @@ impl<'a> Iterator for Lexer<'a> {
             b'\'' => (Kind::Text, self.quoted(first)),
             b'"' | b'`' => (Kind::QuotedName, self.quoted(first)),
             b'$' => self.heredoc().map_or((Kind::Other, 1), |length| (Kind::Text, length)),
-            b'0'..=b'9' => (
-                Kind::Number,
-                rest.iter()
-                    .position(|byte| !is_word(*byte) && *byte != b'.')
-                    .unwrap_or(rest.len()),
-            ),
-            byte if is_word(byte) => (
-                Kind::Word,
-                rest.iter().position(|byte| !is_word(*byte)).unwrap_or(rest.len()),
-            ),
+            b'0'..=b'9' => {
+                (Kind::Number, rest.iter().position(|byte| !is_word(*byte) && *byte != b'.').unwrap_or(rest.len()))
+            }
+            byte if is_word(byte) => (Kind::Word, rest.iter().position(|byte| !is_word(*byte)).unwrap_or(rest.len())),
             b';' => (Kind::Semicolon, 1),
             b'(' | b'[' | b'{' => {
                 self.depth += 1;
@@ -159,12 +148,7 @@ impl<'a> Iterator for Lexer<'a> {
         };
         let start = self.position;
         self.position += length.min(rest.len());
-        Some(Token {
-            kind,
-            text: self.input.get(start..self.position).unwrap_or_default(),
-            start,
-            depth,
-        })
+        Some(Token { kind, text: self.input.get(start..self.position).unwrap_or_default(), start, depth })
     }
 }
 

@@ -173,27 +173,16 @@ pub struct Server {
 impl Server {
     /// Takes the port, then starts the engine: a busy port is said before any data is touched.
     pub async fn bind(options: Options) -> Result<Self, Error> {
-        let listening = |source| Error::Listen {
-            address: options.listen,
-            source,
-        };
+        let listening = |source| Error::Listen { address: options.listen, source };
         let listener = TcpListener::bind(options.listen).await.map_err(listening)?;
         let address = listener.local_addr().map_err(listening)?;
         let (pool, options) =
             tokio::task::spawn_blocking(move || pool::Pool::start(&options).map(|pool| (pool, options)))
                 .await
-                .map_err(|source| Error::Serve {
-                    source: io::Error::other(source),
-                })??;
+                .map_err(|source| Error::Serve { source: io::Error::other(source) })??;
         tracing::info!(%address, version = pool.engine().about.version, data = %options.data.display(), "the ClickHouse engine is ready");
         let state = http::State::new(&options, &pool);
-        Ok(Self {
-            listener,
-            address,
-            pool,
-            state,
-            drain_timeout: options.drain_timeout,
-        })
+        Ok(Self { listener, address, pool, state, drain_timeout: options.drain_timeout })
     }
 
     /// Where it listens.
@@ -203,13 +192,7 @@ impl Server {
 
     /// Answers until `shutdown` resolves, lets running queries end, and closes the engine.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), Error> {
-        let Self {
-            listener,
-            pool,
-            state,
-            drain_timeout,
-            ..
-        } = self;
+        let Self { listener, pool, state, drain_timeout, .. } = self;
         let (told, mut stopping) = tokio::sync::watch::channel(());
         let told_to_stop = async move {
             shutdown.await;

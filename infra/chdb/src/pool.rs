@@ -55,17 +55,8 @@ impl Pool {
                     .map_err(|source| Error::Serve { source })
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let handle = Handle {
-            places: Arc::new(Semaphore::new(limit)),
-            limit,
-            jobs,
-        };
-        Ok(Self {
-            engine,
-            keep_alive,
-            threads,
-            handle,
-        })
+        let handle = Handle { places: Arc::new(Semaphore::new(limit)), limit, jobs };
+        Ok(Self { engine, keep_alive, threads, handle })
     }
 
     pub(crate) fn engine(&self) -> &Arc<Engine> {
@@ -78,12 +69,7 @@ impl Pool {
 
     /// Waits for the threads, which end when no request holds a [`Handle`] any more, and closes the engine.
     pub(crate) fn stop(self) -> bool {
-        let Self {
-            engine,
-            keep_alive,
-            threads,
-            handle,
-        } = self;
+        let Self { engine, keep_alive, threads, handle } = self;
         drop(handle);
         for thread in threads {
             // A thread catches what its jobs panic with, so it does not panic itself.
@@ -108,9 +94,7 @@ impl Handle {
 
     /// Hands a job over; its answer comes by the channel inside it.
     pub(crate) fn submit(&self, job: Job, place: Place) -> Result<(), Exception> {
-        self.jobs
-            .send((job, place))
-            .map_err(|_| Exception::new(code::STD_EXCEPTION, "the server is stopping"))
+        self.jobs.send((job, place)).map_err(|_| Exception::new(code::STD_EXCEPTION, "the server is stopping"))
     }
 }
 

@@ -108,10 +108,7 @@ fn credentials(
     url_password: Option<String>,
 ) -> Result<Credentials, Exception> {
     if let Some(user) = text(headers, "x-clickhouse-user") {
-        return Ok(Credentials {
-            user: Some(user),
-            password: text(headers, "x-clickhouse-key").unwrap_or_default(),
-        });
+        return Ok(Credentials { user: Some(user), password: text(headers, "x-clickhouse-key").unwrap_or_default() });
     }
     if let Some(authorization) = text(headers, header::AUTHORIZATION.as_str()) {
         let decoded = authorization
@@ -122,22 +119,13 @@ fn credentials(
             let message = "Invalid authentication: only the Basic scheme is supported here";
             return Err(Exception::new(code::AUTHENTICATION_FAILED, message));
         };
-        return Ok(Credentials {
-            user: Some(user.to_owned()),
-            password: password.to_owned(),
-        });
+        return Ok(Credentials { user: Some(user.to_owned()), password: password.to_owned() });
     }
-    Ok(Credentials {
-        user: url_user,
-        password: url_password.unwrap_or_default(),
-    })
+    Ok(Credentials { user: url_user, password: url_password.unwrap_or_default() })
 }
 
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {
-    headers
-        .get(name)
-        .and_then(|value| value.to_str().ok())
-        .map(str::to_owned)
+    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
 
 fn is_true(value: &str) -> bool {
@@ -156,10 +144,7 @@ mod tests {
         assert_eq!(request.params, [("a".to_owned(), "7".to_owned())]);
         assert_eq!(request.settings, [("max_threads".to_owned(), "1".to_owned())]);
         assert_eq!(request.database.as_deref(), Some("d"));
-        assert_eq!(
-            Request::parse("decompress=1", &HeaderMap::new()).unwrap_err().code(),
-            48
-        );
+        assert_eq!(Request::parse("decompress=1", &HeaderMap::new()).unwrap_err().code(), 48);
     }
 
     #[test]
@@ -167,12 +152,6 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::AUTHORIZATION, "Basic dXNlcjpwYTpzcw==".parse().unwrap());
         let request = Request::parse("", &headers).unwrap();
-        assert_eq!(
-            request.credentials,
-            Credentials {
-                user: Some("user".to_owned()),
-                password: "pa:ss".to_owned()
-            }
-        );
+        assert_eq!(request.credentials, Credentials { user: Some("user".to_owned()), password: "pa:ss".to_owned() });
     }
 }

@@ -66,44 +66,26 @@ fn insert(text: &[u8], tokens: &mut Lexer<'_>) -> Result<Option<Statement>, Exce
             }
             if token.is("VALUES") {
                 let format = Some("Values".to_owned());
-                return Ok(Some(Statement::Insert {
-                    head_end: token.start,
-                    format,
-                    data_start: token.end(),
-                }));
+                return Ok(Some(Statement::Insert { head_end: token.start, format, data_start: token.end() }));
             }
             if token.is("FORMAT") {
                 let Some(name) = tokens.next() else {
-                    return Err(Exception::new(
-                        code::SYNTAX_ERROR,
-                        "Syntax error: no format after FORMAT",
-                    ));
+                    return Err(Exception::new(code::SYNTAX_ERROR, "Syntax error: no format after FORMAT"));
                 };
                 let format = Some(String::from_utf8_lossy(name.text).into_owned());
                 let data_start = data_start(text, name.end())?;
-                return Ok(Some(Statement::Insert {
-                    head_end: token.start,
-                    format,
-                    data_start,
-                }));
+                return Ok(Some(Statement::Insert { head_end: token.start, format, data_start }));
             }
         }
         previous = Some(token);
     }
-    Ok(Some(Statement::Insert {
-        head_end: text.len(),
-        format: None,
-        data_start: text.len(),
-    }))
+    Ok(Some(Statement::Insert { head_end: text.len(), format: None, data_start: text.len() }))
 }
 
 /// Rows begin after the blanks behind the format's name, and after one line end if there is one.
 fn data_start(text: &[u8], format_end: usize) -> Result<usize, Exception> {
     let rest = text.get(format_end..).unwrap_or_default();
-    let blanks = rest
-        .iter()
-        .take_while(|byte| matches!(byte, b' ' | b'\t' | 0x0c))
-        .count();
+    let blanks = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | 0x0c)).count();
     match rest.get(blanks..).unwrap_or_default() {
         [b';', ..] => Err(Exception::new(
             code::SYNTAX_ERROR,
@@ -122,18 +104,12 @@ fn other(text: &[u8], first: Token<'_>) -> Result<Statement, Exception> {
     let mut tokens = Lexer::new(text).peekable();
     while let Some(token) = tokens.next() {
         if ended && token.kind != Kind::Semicolon {
-            return Err(Exception::new(
-                code::SYNTAX_ERROR,
-                "Syntax error (Multi-statements are not allowed)",
-            ));
+            return Err(Exception::new(code::SYNTAX_ERROR, "Syntax error (Multi-statements are not allowed)"));
         }
         ended |= token.kind == Kind::Semicolon;
         totals |= token.is("TOTALS");
         if token.is("OUTFILE") && token.depth == 0 {
-            return Err(Exception::new(
-                code::UNKNOWN_TYPE_OF_QUERY,
-                "INTO OUTFILE is not allowed",
-            ));
+            return Err(Exception::new(code::UNKNOWN_TYPE_OF_QUERY, "INTO OUTFILE is not allowed"));
         }
         if token.is("FORMAT") && token.depth == 0 {
             let name = tokens.peek().filter(|next| next.kind == Kind::Word).copied();
@@ -141,10 +117,7 @@ fn other(text: &[u8], first: Token<'_>) -> Result<Statement, Exception> {
         }
     }
     let reads = first.is("SELECT") || first.is("WITH") || first.is("FROM") || first.text == b"(";
-    Ok(Statement::Other {
-        format,
-        streams: reads && !totals,
-    })
+    Ok(Statement::Other { format, streams: reads && !totals })
 }
 
 #[cfg(test)]
@@ -153,11 +126,9 @@ mod tests {
 
     fn insert(text: &str) -> (String, Option<String>, String) {
         match analyse(text.as_bytes()).unwrap() {
-            Statement::Insert {
-                head_end,
-                format,
-                data_start,
-            } => (text[..head_end].to_owned(), format, text[data_start..].to_owned()),
+            Statement::Insert { head_end, format, data_start } => {
+                (text[..head_end].to_owned(), format, text[data_start..].to_owned())
+            }
             other => panic!("{text}: {other:?}"),
         }
     }
@@ -188,13 +159,7 @@ mod tests {
     #[test]
     fn an_insert_that_selects_is_an_ordinary_statement() {
         let parsed = analyse(b"INSERT INTO t SELECT * FROM u FORMAT Null").unwrap();
-        assert_eq!(
-            parsed,
-            Statement::Other {
-                format: Some("Null".to_owned()),
-                streams: false
-            }
-        );
+        assert_eq!(parsed, Statement::Other { format: Some("Null".to_owned()), streams: false });
     }
 
     #[test]
@@ -203,10 +168,7 @@ mod tests {
             Statement::Other { format, .. } => format,
             insert @ Statement::Insert { .. } => panic!("{insert:?}"),
         };
-        assert_eq!(
-            format("SELECT 1 FORMAT JSON SETTINGS max_threads = 1;").as_deref(),
-            Some("JSON")
-        );
+        assert_eq!(format("SELECT 1 FORMAT JSON SETTINGS max_threads = 1;").as_deref(), Some("JSON"));
         assert_eq!(format("SELECT 'FORMAT JSON' -- FORMAT CSV"), None);
         assert_eq!(format("SELECT $x$ FORMAT CSV $x$ FORMAT TSV").as_deref(), Some("TSV"));
     }

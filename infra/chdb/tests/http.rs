@@ -31,20 +31,10 @@ impl Server {
     fn start_with(data: TempDir, options: &[&str]) -> Self {
         let mut child = spawn(data.path(), "127.0.0.1:0", options);
         let mut address = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut address)
-            .unwrap();
-        assert!(
-            !address.is_empty(),
-            "the server ended before it listened; its reason stands above"
-        );
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut address).unwrap();
+        assert!(!address.is_empty(), "the server ended before it listened; its reason stands above");
         let url = format!("http://{}", address.trim());
-        Self {
-            child,
-            url,
-            data,
-            http: reqwest::Client::new(),
-        }
+        Self { child, url, data, http: reqwest::Client::new() }
     }
 
     /// SIGKILL, then a new process over the same data.
@@ -62,11 +52,7 @@ impl Server {
     }
 
     async fn get(&self, url_query: &[(&str, &str)]) -> Response {
-        self.http
-            .get(reqwest::Url::parse_with_params(&self.url, url_query).unwrap())
-            .send()
-            .await
-            .unwrap()
+        self.http.get(reqwest::Url::parse_with_params(&self.url, url_query).unwrap()).send().await.unwrap()
     }
 
     /// Runs a statement that must succeed.
@@ -80,10 +66,7 @@ impl Server {
 
     async fn refused(&self, url_query: &[(&str, &str)], sql: &str) -> (u16, String) {
         let response = self.send(url_query, sql.to_owned()).await;
-        (
-            response.status().as_u16(),
-            header(&response, "x-clickhouse-exception-code"),
-        )
+        (response.status().as_u16(), header(&response, "x-clickhouse-exception-code"))
     }
 }
 
@@ -120,11 +103,7 @@ fn library() -> PathBuf {
 }
 
 fn header(response: &Response, name: &str) -> String {
-    response
-        .headers()
-        .get(name)
-        .map(|value| value.to_str().unwrap().to_owned())
-        .unwrap_or_default()
+    response.headers().get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -134,10 +113,7 @@ async fn ping_and_an_empty_request_answer_ok() {
         let response = server.http.get(format!("{}{path}", server.url)).send().await.unwrap();
         assert_eq!(response.text().await.unwrap(), "Ok.\n", "{path}");
     }
-    assert_eq!(
-        server.http.head(&server.url).send().await.unwrap().status(),
-        StatusCode::OK
-    );
+    assert_eq!(server.http.head(&server.url).send().await.unwrap().status(), StatusCode::OK);
     let elsewhere = server.http.get(format!("{}/nowhere", server.url)).send().await.unwrap();
     assert_eq!(elsewhere.status(), StatusCode::NOT_FOUND);
 }
@@ -146,24 +122,17 @@ async fn ping_and_an_empty_request_answer_ok() {
 async fn a_result_comes_in_the_format_of_the_statement_of_the_request_or_the_default() {
     let server = Server::start();
     let sql = "SELECT 1 AS a, 'x' AS b";
-    let csv = server
-        .get(&[("query", sql), ("default_format", "CSV"), ("query_id", "mine")])
-        .await;
+    let csv = server.get(&[("query", sql), ("default_format", "CSV"), ("query_id", "mine")]).await;
     assert_eq!(header(&csv, "x-clickhouse-format"), "CSV");
     assert!(header(&csv, "content-type").starts_with("text/csv"));
     assert_eq!(header(&csv, "x-clickhouse-query-id"), "mine");
     assert_eq!(header(&csv, "x-clickhouse-timezone"), "UTC");
     assert_eq!(csv.text().await.unwrap(), "1,\"x\"\n");
     assert_eq!(server.run(sql).await, "1\tx\n");
-    let json = server
-        .send(&[("default_format", "CSV")], format!("{sql} FORMAT JSONEachRow"))
-        .await;
+    let json = server.send(&[("default_format", "CSV")], format!("{sql} FORMAT JSONEachRow")).await;
     assert_eq!(header(&json, "x-clickhouse-format"), "JSONEachRow");
     assert_eq!(json.text().await.unwrap(), "{\"a\":1,\"b\":\"x\"}\n");
-    assert_eq!(
-        server.send(&[("query", "SELECT")], "2").await.text().await.unwrap(),
-        "2\n"
-    );
+    assert_eq!(server.send(&[("query", "SELECT")], "2").await.text().await.unwrap(), "2\n");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -182,19 +151,9 @@ async fn a_streamed_result_is_byte_for_byte_the_whole_result() {
         "JSONEachRow",
         "JSONCompactEachRowWithNamesAndTypes",
     ] {
-        let streamed = server
-            .send(&[("default_format", format)], sql)
-            .await
-            .bytes()
-            .await
-            .unwrap();
+        let streamed = server.send(&[("default_format", format)], sql).await.bytes().await.unwrap();
         let whole = server.send(&[("default_format", format)], never_streamed).await;
-        let limit = server
-            .send(&[("default_format", format)], format!("{sql} LIMIT 1"))
-            .await
-            .bytes()
-            .await
-            .unwrap();
+        let limit = server.send(&[("default_format", format)], format!("{sql} LIMIT 1")).await.bytes().await.unwrap();
         let whole = whole.bytes().await.unwrap();
         assert_eq!(streamed.len(), whole.len(), "{format}");
         assert!(streamed == whole, "{format}");
@@ -206,25 +165,16 @@ async fn a_streamed_result_is_byte_for_byte_the_whole_result() {
 async fn parameters_are_bound_and_never_part_of_the_statement() {
     let server = Server::start();
     let evil = "x'; DROP TABLE t; --";
-    let response = server
-        .send(
-            &[("param_n", "7"), ("param_s", evil)],
-            "SELECT {n:UInt8} + 1, {s:String} FORMAT TSVRaw",
-        )
-        .await;
+    let response =
+        server.send(&[("param_n", "7"), ("param_s", evil)], "SELECT {n:UInt8} + 1, {s:String} FORMAT TSVRaw").await;
     assert_eq!(response.text().await.unwrap(), format!("8\t{evil}\n"));
-    assert_eq!(
-        server.refused(&[("param_n", "seven")], "SELECT {n:UInt8}").await.1,
-        "457"
-    );
+    assert_eq!(server.refused(&[("param_n", "seven")], "SELECT {n:UInt8}").await.1, "457");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn row_binary_keeps_every_byte_wherever_the_statement_stands() {
     let server = Server::start();
-    server
-        .run("CREATE TABLE t (a UInt8, s String) ENGINE = MergeTree ORDER BY a")
-        .await;
+    server.run("CREATE TABLE t (a UInt8, s String) ENGINE = MergeTree ORDER BY a").await;
     // Line ends, semicolons, quotes and zeros: what a reader of statements could stumble over.
     let rows = b"\x01\x06\n\n;\n\n\x00\x02\x05'\n\n--\x0a\x02\n\n";
     let statement = "INSERT INTO t FORMAT RowBinary";
@@ -234,13 +184,9 @@ async fn row_binary_keeps_every_byte_wherever_the_statement_stands() {
     assert!(summary.contains("\"written_rows\":\"3\""), "{summary}");
     let in_body = [statement.as_bytes(), b"\n", rows].concat();
     assert_eq!(server.send(&[], in_body).await.status(), StatusCode::OK);
-    let stored = server
-        .run("SELECT a, hex(s), count() FROM t GROUP BY a, s ORDER BY a")
-        .await;
+    let stored = server.run("SELECT a, hex(s), count() FROM t GROUP BY a, s ORDER BY a").await;
     assert_eq!(stored, "1\t0A0A3B0A0A00\t2\n2\t270A0A2D2D\t2\n10\t0A0A\t2\n");
-    let torn = server
-        .send(&[("query", statement)], rows[..rows.len() - 1].to_vec())
-        .await;
+    let torn = server.send(&[("query", statement)], rows[..rows.len() - 1].to_vec()).await;
     assert_eq!(header(&torn, "x-clickhouse-exception-code"), "33");
     assert_eq!(server.run("SELECT count() FROM t").await, "6\n");
 }
@@ -250,9 +196,7 @@ async fn settings_and_databases_of_a_query_do_not_reach_the_next() {
     let server = Server::start();
     let ask = "SELECT getSetting('max_block_size'), currentDatabase()";
     let before = server.run(ask).await;
-    let changed = server
-        .send(&[("max_block_size", "77"), ("database", "system")], ask)
-        .await;
+    let changed = server.send(&[("max_block_size", "77"), ("database", "system")], ask).await;
     assert_eq!(changed.text().await.unwrap(), "77\tsystem\n");
     server.run("SET max_block_size = 78").await;
     server.run("USE system").await;
@@ -261,15 +205,9 @@ async fn settings_and_databases_of_a_query_do_not_reach_the_next() {
         assert_eq!(server.run(ask).await, before);
     }
     assert_eq!(server.refused(&[], "SELECT * FROM mine").await, (404, "60".to_owned()));
-    assert_eq!(
-        server.refused(&[("no_such_setting", "1")], "SELECT 1").await,
-        (404, "115".to_owned())
-    );
+    assert_eq!(server.refused(&[("no_such_setting", "1")], "SELECT 1").await, (404, "115".to_owned()));
     assert_eq!(server.refused(&[("max_threads", "many")], "SELECT 1").await.0, 400);
-    assert_eq!(
-        server.refused(&[("database", "nowhere")], "SELECT 1").await,
-        (404, "81".to_owned())
-    );
+    assert_eq!(server.refused(&[("database", "nowhere")], "SELECT 1").await, (404, "81".to_owned()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -279,20 +217,11 @@ async fn an_error_carries_its_code_its_status_and_its_text() {
     assert_eq!(response.status(), StatusCode::NOT_FOUND);
     assert_eq!(header(&response, "x-clickhouse-exception-code"), "47");
     let text = response.text().await.unwrap();
-    assert!(
-        text.starts_with("Code: 47. DB::Exception: ") && text.ends_with("(official build))\n"),
-        "{text}"
-    );
+    assert!(text.starts_with("Code: 47. DB::Exception: ") && text.ends_with("(official build))\n"), "{text}");
     assert_eq!(server.refused(&[], "SELEKT 1").await, (400, "62".to_owned()));
     assert_eq!(server.refused(&[], "SELECT 1; SELECT 2").await, (400, "62".to_owned()));
     assert_eq!(server.refused(&[], "1 + 1").await, (400, "62".to_owned()));
-    assert_eq!(
-        server
-            .refused(&[], "SELECT sleep(3) SETTINGS max_execution_time = 1")
-            .await
-            .0,
-        408
-    );
+    assert_eq!(server.refused(&[], "SELECT sleep(3) SETTINGS max_execution_time = 1").await.0, 408);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -313,14 +242,9 @@ async fn a_result_that_fails_on_the_way_breaks_off_and_one_that_is_waited_for_is
     };
     assert!(broken, "a broken result must not look whole");
     let end = String::from_utf8_lossy(&received[received.len().saturating_sub(2000)..]).into_owned();
-    assert!(
-        end.contains("Code: 395.") && end.ends_with(&format!(" {tag}\r\n__exception__\r\n")),
-        "{end}"
-    );
+    assert!(end.contains("Code: 395.") && end.ends_with(&format!(" {tag}\r\n__exception__\r\n")), "{end}");
     assert_eq!(
-        server
-            .refused(&[("wait_end_of_query", "1"), ("max_result_bytes", "0")], sql)
-            .await,
+        server.refused(&[("wait_end_of_query", "1"), ("max_result_bytes", "0")], sql).await,
         (500, "395".to_owned())
     );
 }
@@ -328,36 +252,21 @@ async fn a_result_that_fails_on_the_way_breaks_off_and_one_that_is_waited_for_is
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_get_cannot_write() {
     let server = Server::start();
-    server
-        .run("CREATE TABLE t (a UInt8) ENGINE = MergeTree ORDER BY a")
-        .await;
-    for sql in [
-        "INSERT INTO t VALUES (1)",
-        "DROP TABLE t",
-        "SET readonly = 0",
-        "CREATE TABLE u (a UInt8) ENGINE = Memory",
-    ] {
+    server.run("CREATE TABLE t (a UInt8) ENGINE = MergeTree ORDER BY a").await;
+    for sql in
+        ["INSERT INTO t VALUES (1)", "DROP TABLE t", "SET readonly = 0", "CREATE TABLE u (a UInt8) ENGINE = Memory"]
+    {
         let response = server.get(&[("query", sql)]).await;
         assert_eq!(header(&response, "x-clickhouse-exception-code"), "164", "{sql}");
     }
-    assert_eq!(
-        server
-            .get(&[("query", "SELECT count() FROM t")])
-            .await
-            .text()
-            .await
-            .unwrap(),
-        "0\n"
-    );
+    assert_eq!(server.get(&[("query", "SELECT count() FROM t")]).await.text().await.unwrap(), "0\n");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn acknowledged_rows_survive_a_kill_in_the_middle_and_no_insert_is_torn() {
     const ROWS: u64 = 500;
     let mut server = Server::start();
-    server
-        .run("CREATE TABLE t (a UInt64) ENGINE = MergeTree ORDER BY a")
-        .await;
+    server.run("CREATE TABLE t (a UInt64) ENGINE = MergeTree ORDER BY a").await;
     let mut stored = 0;
     for round in 0..4_u64 {
         let (http, url) = (server.http.clone(), server.url.clone());
@@ -372,20 +281,14 @@ async fn acknowledged_rows_survive_a_kill_in_the_middle_and_no_insert_is_torn() 
             }
         });
         tokio::time::sleep(std::time::Duration::from_millis(150 + 70 * round)).await;
-        assert!(
-            server.data.path().join("status").exists(),
-            "the engine's lock file is what a kill leaves behind"
-        );
+        assert!(server.data.path().join("status").exists(), "the engine's lock file is what a kill leaves behind");
         server = server.kill_and_restart();
         writing.await.unwrap();
         let acknowledged = acknowledged.load(std::sync::atomic::Ordering::SeqCst);
         assert!(acknowledged > 0, "nothing was written before the kill");
         let found = server.run("SELECT count() FROM t").await.trim().parse::<u64>().unwrap();
         // The one insert that the kill met may be stored or not, but never in part.
-        assert!(
-            (stored + acknowledged * ROWS..=stored + (acknowledged + 1) * ROWS).contains(&found),
-            "{found}"
-        );
+        assert!((stored + acknowledged * ROWS..=stored + (acknowledged + 1) * ROWS).contains(&found), "{found}");
         assert_eq!(found % ROWS, 0, "{found}");
         stored = found;
     }
@@ -399,10 +302,7 @@ async fn a_deduplication_token_holds_across_a_kill() {
             "CREATE TABLE t (a UInt8) ENGINE = MergeTree ORDER BY a SETTINGS non_replicated_deduplication_window = 100",
         )
         .await;
-    let insert = [
-        ("query", "INSERT INTO t FORMAT RowBinary"),
-        ("insert_deduplication_token", "t-1"),
-    ];
+    let insert = [("query", "INSERT INTO t FORMAT RowBinary"), ("insert_deduplication_token", "t-1")];
     for _ in 0..2 {
         assert_eq!(server.send(&insert, vec![1, 2, 3]).await.status(), StatusCode::OK);
     }
@@ -423,10 +323,7 @@ async fn queries_run_at_the_same_time_and_one_too_many_is_told_to_come_back() {
     assert_eq!(two, ("0\n".to_owned(), "0\n".to_owned()));
     assert!(started_at.elapsed().as_millis() < 3500, "{:?}", started_at.elapsed());
     let answers = futures_util::future::join_all((0..6).map(|_| server.refused(&[], "SELECT sleep(1)"))).await;
-    let refused = answers
-        .iter()
-        .filter(|answer| **answer == (503, "202".to_owned()))
-        .count();
+    let refused = answers.iter().filter(|answer| **answer == (503, "202".to_owned())).count();
     let ran = answers.iter().filter(|answer| answer.0 == 200).count();
     assert_eq!((ran, refused), (3, 3), "{answers:?}");
     assert_eq!(server.run("SELECT 1").await, "1\n");
@@ -435,31 +332,22 @@ async fn queries_run_at_the_same_time_and_one_too_many_is_told_to_come_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn many_writers_and_readers_lose_and_mix_nothing() {
     let server = Server::start();
-    server
-        .run("CREATE TABLE t (w UInt8, a UInt32) ENGINE = MergeTree ORDER BY (w, a)")
-        .await;
+    server.run("CREATE TABLE t (w UInt8, a UInt32) ENGINE = MergeTree ORDER BY (w, a)").await;
     let writers = (0..6_u8).map(|writer| {
         let server = &server;
         async move {
             for batch in 0..10_u32 {
-                let rows = (batch * 100..batch * 100 + 100)
-                    .map(|row| format!("{writer}\t{row}\n"))
-                    .collect::<String>();
+                let rows = (batch * 100..batch * 100 + 100).map(|row| format!("{writer}\t{row}\n")).collect::<String>();
                 let url = [("query", "INSERT INTO t FORMAT TSV"), ("max_insert_block_size", "1000")];
                 assert_eq!(server.send(&url, rows).await.status(), StatusCode::OK);
                 let threads = (writer % 2 + 1).to_string();
-                let seen = server
-                    .send(&[("max_threads", threads.as_str())], "SELECT getSetting('max_threads')")
-                    .await;
+                let seen = server.send(&[("max_threads", threads.as_str())], "SELECT getSetting('max_threads')").await;
                 assert_eq!(seen.text().await.unwrap().trim(), threads);
             }
         }
     });
     futures_util::future::join_all(writers).await;
-    assert_eq!(
-        server.run("SELECT count(), uniqExact(w, a), sum(a) FROM t").await,
-        "6000\t6000\t2997000\n"
-    );
+    assert_eq!(server.run("SELECT count(), uniqExact(w, a), sum(a) FROM t").await, "6000\t6000\t2997000\n");
 }
 
 #[derive(Row, Serialize, Deserialize, PartialEq, Debug)]
@@ -480,100 +368,42 @@ async fn the_projectors_client_library_writes_and_reads() {
         .execute()
         .await
         .unwrap();
-    let calls = (0..200_000).map(|id| Call {
-        id,
-        agent: format!("agent\n\n{id}"),
-        talk_seconds: (id % 3 == 0).then_some(9),
-    });
+    let calls =
+        (0..200_000).map(|id| Call { id, agent: format!("agent\n\n{id}"), talk_seconds: (id % 3 == 0).then_some(9) });
     let mut insert = client.insert::<Call>("calls").await.unwrap();
     for call in calls {
         insert.write(&call).await.unwrap();
     }
     insert.end().await.unwrap();
-    let read = client
-        .query("SELECT ?fields FROM calls ORDER BY id")
-        .fetch_all::<Call>()
-        .await
-        .unwrap();
+    let read = client.query("SELECT ?fields FROM calls ORDER BY id").fetch_all::<Call>().await.unwrap();
     assert_eq!(read.len(), 200_000);
-    assert_eq!(
-        read[199_999],
-        Call {
-            id: 199_999,
-            agent: "agent\n\n199999".to_owned(),
-            talk_seconds: None
-        }
-    );
-    let one = client
-        .query("SELECT count() FROM calls WHERE id < ?")
-        .bind(5)
-        .fetch_one::<u64>()
-        .await
-        .unwrap();
+    assert_eq!(read[199_999], Call { id: 199_999, agent: "agent\n\n199999".to_owned(), talk_seconds: None });
+    let one = client.query("SELECT count() FROM calls WHERE id < ?").bind(5).fetch_one::<u64>().await.unwrap();
     assert_eq!(one, 5);
-    let failed = client
-        .query("SELECT throwIf(number = 8000000) FROM numbers(9000000)")
-        .fetch_all::<u8>()
-        .await;
+    let failed = client.query("SELECT throwIf(number = 8000000) FROM numbers(9000000)").fetch_all::<u8>().await;
     // The library names the code unless the frame around it reaches it in two pieces.
     assert!(failed.is_err(), "a failure on the way must reach the caller");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_body_and_a_result_over_their_limits_are_refused() {
-    let server = Server::start_with(
-        tempfile::tempdir().unwrap(),
-        &["max_body_bytes=1000", "max_result_bytes=100000"],
-    );
-    assert_eq!(
-        server.refused(&[], &format!("SELECT '{}'", "x".repeat(1000))).await,
-        (413, "229".to_owned())
-    );
-    assert_eq!(
-        server
-            .refused(&[], "SELECT number FROM numbers(100000) FORMAT JSON")
-            .await
-            .1,
-        "396"
-    );
-    assert_eq!(
-        server
-            .run("SELECT count() FROM (SELECT number FROM numbers(100000))")
-            .await,
-        "100000\n"
-    );
-    assert_eq!(
-        server.run("SELECT number FROM numbers(1000000)").await.lines().count(),
-        1_000_000
-    );
+    let server = Server::start_with(tempfile::tempdir().unwrap(), &["max_body_bytes=1000", "max_result_bytes=100000"]);
+    assert_eq!(server.refused(&[], &format!("SELECT '{}'", "x".repeat(1000))).await, (413, "229".to_owned()));
+    assert_eq!(server.refused(&[], "SELECT number FROM numbers(100000) FORMAT JSON").await.1, "396");
+    assert_eq!(server.run("SELECT count() FROM (SELECT number FROM numbers(100000))").await, "100000\n");
+    assert_eq!(server.run("SELECT number FROM numbers(1000000)").await.lines().count(), 1_000_000);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn the_administrators_password_is_asked_for_in_every_way_a_client_may_send_it() {
     let server = Server::start_with(tempfile::tempdir().unwrap(), &["password=secret"]);
     assert_eq!(server.refused(&[], "SELECT 1").await, (403, "516".to_owned()));
-    assert_eq!(
-        server.refused(&[("password", "wrong")], "SELECT 1").await,
-        (403, "516".to_owned())
-    );
-    assert_eq!(
-        server
-            .refused(&[("user", "default"), ("password", "secret")], "SELECT 1")
-            .await
-            .0,
-        200
-    );
-    let basic = server
-        .http
-        .post(&server.url)
-        .basic_auth("default", Some("secret"))
-        .body("SELECT 1");
+    assert_eq!(server.refused(&[("password", "wrong")], "SELECT 1").await, (403, "516".to_owned()));
+    assert_eq!(server.refused(&[("user", "default"), ("password", "secret")], "SELECT 1").await.0, 200);
+    let basic = server.http.post(&server.url).basic_auth("default", Some("secret")).body("SELECT 1");
     assert_eq!(basic.send().await.unwrap().status(), StatusCode::OK);
-    let headers = server
-        .http
-        .post(&server.url)
-        .header("X-ClickHouse-User", "default")
-        .header("X-ClickHouse-Key", "secret");
+    let headers =
+        server.http.post(&server.url).header("X-ClickHouse-User", "default").header("X-ClickHouse-Key", "secret");
     assert_eq!(headers.body("SELECT 1").send().await.unwrap().status(), StatusCode::OK);
 }
 
@@ -582,30 +412,19 @@ async fn a_workspaces_user_reads_its_own_rows_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let users = folder.path().join("users.json");
     let user = |name: &str| {
-        let hash = sha2::Sha256::digest(b"pw")
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>();
+        let hash = sha2::Sha256::digest(b"pw").iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         serde_json::json!({"name": name, "password_sha256_hex": hash, "scope": {"workspace": name}})
     };
     std::fs::write(&users, serde_json::json!([user("ramaiah")]).to_string()).unwrap();
     let users_option = format!("users={}", users.display());
-    let options = [
-        users_option.as_str(),
-        "policy=helix.facts.workspace_id",
-        "view=helix.calls",
-    ];
+    let options = [users_option.as_str(), "policy=helix.facts.workspace_id", "view=helix.calls"];
     let server = Server::start_with(tempfile::tempdir().unwrap(), &options);
     server.run("CREATE DATABASE helix").await;
     server
         .run("CREATE TABLE helix.facts (workspace_id String, n UInt8) ENGINE = MergeTree ORDER BY (workspace_id, n)")
         .await;
-    server
-        .run("CREATE TABLE helix.progress (n UInt8) ENGINE = MergeTree ORDER BY n")
-        .await;
-    server
-        .run("INSERT INTO helix.facts VALUES ('ramaiah', 1), ('ramaiah', 2), ('global', 3), ('', 4)")
-        .await;
+    server.run("CREATE TABLE helix.progress (n UInt8) ENGINE = MergeTree ORDER BY n").await;
+    server.run("INSERT INTO helix.facts VALUES ('ramaiah', 1), ('ramaiah', 2), ('global', 3), ('', 4)").await;
     server
         .run("CREATE VIEW helix.calls AS SELECT workspace_id, sum(n) AS total FROM helix.facts GROUP BY workspace_id")
         .await;
@@ -615,24 +434,11 @@ async fn a_workspaces_user_reads_its_own_rows_and_nothing_else() {
     let read = async |sql: &str| server.send(&ramaiah, sql.to_owned()).await.text().await.unwrap();
     assert_eq!(read("SELECT * FROM facts ORDER BY n").await, "ramaiah\t1\nramaiah\t2\n");
     assert_eq!(read("SELECT * FROM calls").await, "ramaiah\t3\n");
-    assert_eq!(
-        read("SELECT count() FROM helix.facts AS f CROSS JOIN helix.facts AS g").await,
-        "4\n"
-    );
-    assert_eq!(
-        read("SELECT * FROM calls FORMAT JSONCompactEachRow").await,
-        "[\"ramaiah\", 3]\n"
-    );
-    assert_eq!(
-        server.run("SELECT count() FROM helix.facts").await,
-        "4\n",
-        "the administrator sees all"
-    );
+    assert_eq!(read("SELECT count() FROM helix.facts AS f CROSS JOIN helix.facts AS g").await, "4\n");
+    assert_eq!(read("SELECT * FROM calls FORMAT JSONCompactEachRow").await, "[\"ramaiah\", 3]\n");
+    assert_eq!(server.run("SELECT count() FROM helix.facts").await, "4\n", "the administrator sees all");
 
-    let outfile = format!(
-        "SELECT * FROM facts INTO OUTFILE '{}'",
-        folder.path().join("out").display()
-    );
+    let outfile = format!("SELECT * FROM facts INTO OUTFILE '{}'", folder.path().join("out").display());
     for sql in [
         "SELECT * FROM progress",
         "SELECT * FROM system.parts",
@@ -660,25 +466,15 @@ async fn a_workspaces_user_reads_its_own_rows_and_nothing_else() {
     ] {
         let (status, code) = server.refused(&ramaiah, sql).await;
         assert_ne!(status, 200, "{sql}");
-        assert!(
-            ["48", "60", "62", "78", "164", "344", "497"].contains(&code.as_str()),
-            "{sql}: {code}"
-        );
+        assert!(["48", "60", "62", "78", "164", "344", "497"].contains(&code.as_str()), "{sql}: {code}");
     }
     assert!(!folder.path().join("out").exists());
-    for setting in [
-        ("log_comment", "global"),
-        ("readonly", "0"),
-        ("dialect", "prql"),
-        ("format_schema", "/etc/hostname"),
-    ] {
+    for setting in
+        [("log_comment", "global"), ("readonly", "0"), ("dialect", "prql"), ("format_schema", "/etc/hostname")]
+    {
         let mut asked = ramaiah.to_vec();
         asked.push(setting);
-        assert_eq!(
-            server.refused(&asked, "SELECT * FROM facts").await.1,
-            "452",
-            "{setting:?}"
-        );
+        assert_eq!(server.refused(&asked, "SELECT * FROM facts").await.1, "452", "{setting:?}");
     }
     assert_eq!(server.refused(&global, "SELECT 1").await, (403, "516".to_owned()));
     std::fs::write(&users, serde_json::json!([user("ramaiah"), user("global")]).to_string()).unwrap();
@@ -690,20 +486,11 @@ async fn a_workspaces_user_reads_its_own_rows_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn compressed_bodies_are_taken() {
     let server = Server::start();
-    server
-        .run("CREATE TABLE t (a UInt8) ENGINE = MergeTree ORDER BY a")
-        .await;
+    server.run("CREATE TABLE t (a UInt8) ENGINE = MergeTree ORDER BY a").await;
     // "1\n2\n" as gzip.
     let gzip = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\x33\xe4\x32\xe2\x02\x00\x61\x78\xe1\x69\x04\x00\x00\x00";
     let url = reqwest::Url::parse_with_params(&server.url, [("query", "INSERT INTO t FORMAT TSV")]).unwrap();
-    let sent = server
-        .http
-        .post(url)
-        .header("Content-Encoding", "gzip")
-        .body(gzip.to_vec())
-        .send()
-        .await
-        .unwrap();
+    let sent = server.http.post(url).header("Content-Encoding", "gzip").body(gzip.to_vec()).send().await.unwrap();
     assert_eq!(sent.status(), StatusCode::OK, "{}", sent.text().await.unwrap());
     assert_eq!(server.run("SELECT groupArray(a) FROM t").await, "[1,2]\n");
 }
@@ -733,9 +520,7 @@ async fn a_server_that_cannot_start_says_why() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_server_told_to_stop_lets_its_query_end_and_leaves_clean_data() {
     let mut server = Server::start();
-    server
-        .run("CREATE TABLE t (a UInt8) ENGINE = MergeTree ORDER BY a")
-        .await;
+    server.run("CREATE TABLE t (a UInt8) ENGINE = MergeTree ORDER BY a").await;
     let pid = rustix::process::Pid::from_child(&server.child);
     let stop = async {
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;

@@ -24,32 +24,15 @@ fn main() -> ExitCode {
 fn run() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let values = |flag: &str| -> Vec<String> {
-        arguments
-            .windows(2)
-            .filter(|pair| pair[0] == flag)
-            .map(|pair| pair[1].clone())
-            .collect()
+        arguments.windows(2).filter(|pair| pair[0] == flag).map(|pair| pair[1].clone()).collect()
     };
     let home = PathBuf::from(values("--home").pop().unwrap_or_else(|| ".helix".to_owned()));
     match arguments.first().map(String::as_str) {
         Some("up") => {
-            let only = values("--only")
-                .iter()
-                .flat_map(|list| list.split(','))
-                .map(str::to_owned)
-                .collect();
+            let only = values("--only").iter().flat_map(|list| list.split(',')).map(str::to_owned).collect();
             let ports = PortChoice::read(values("--ports").pop().as_deref(), &values("--port"), std::env::vars())?;
             let detach = !arguments.iter().any(|argument| argument == "--foreground");
-            helix_local::up(
-                &UpOptions {
-                    home,
-                    ports,
-                    only,
-                    detach,
-                    ..UpOptions::default()
-                },
-                &mut io::stdout(),
-            )?;
+            helix_local::up(&UpOptions { home, ports, only, detach, ..UpOptions::default() }, &mut io::stdout())?;
         }
         Some("supervise") => helix_local::supervise(&home)?,
         Some("down") => {
@@ -71,15 +54,7 @@ fn run() -> Result<ExitCode, Box<dyn std::error::Error>> {
         Some("logs") => {
             let component = arguments.get(1).filter(|name| !name.starts_with('-')).cloned();
             let follow = arguments.iter().any(|argument| argument == "-f");
-            helix_local::logs(
-                &LogsOptions {
-                    home,
-                    component,
-                    follow,
-                    lines: 20,
-                },
-                &mut io::stdout(),
-            )?;
+            helix_local::logs(&LogsOptions { home, component, follow, lines: 20 }, &mut io::stdout())?;
         }
         Some("registry") => {
             let data = PathBuf::from(values("--data").pop().ok_or("--data is missing")?);

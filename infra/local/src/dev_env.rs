@@ -23,24 +23,15 @@ pub(crate) fn entries(
     put("HELIX_GATEWAY_URL".to_owned(), http("gateway"));
     put("HELIX_KAFKA_BROKERS".to_owned(), ports.address("kafka").to_string());
     put("HELIX_SCHEMA_REGISTRY_URL".to_owned(), http("registry"));
-    put(
-        "HELIX_POSTGRES_URL".to_owned(),
-        postgres_url("helix_admin", secrets.postgres_admin.reveal(), ports),
-    );
+    put("HELIX_POSTGRES_URL".to_owned(), postgres_url("helix_admin", secrets.postgres_admin.reveal(), ports));
     put("HELIX_CLICKHOUSE_URL".to_owned(), http("clickhouse"));
-    put(
-        "HELIX_REDIS_TELEPHONY_URL".to_owned(),
-        redis_url("redis-telephony", secrets.redis_telephony.reveal(), ports),
-    );
+    put("HELIX_REDIS_TELEPHONY_URL".to_owned(), redis_url("redis-telephony", secrets.redis_telephony.reveal(), ports));
     for workspace in workspaces {
         let Some(own) = secrets.workspaces.get(&workspace.slug) else {
             continue;
         };
         let component = format!("redis-{}", workspace.slug);
-        put(
-            format!("HELIX_REDIS_{}_URL", workspace.variable()),
-            redis_url(&component, own.redis.reveal(), ports),
-        );
+        put(format!("HELIX_REDIS_{}_URL", workspace.variable()), redis_url(&component, own.redis.reveal(), ports));
     }
     put("HELIX_INGEST_KEY".to_owned(), secrets.ingest_key.reveal().to_owned());
     for workspace in workspaces {
@@ -48,23 +39,11 @@ pub(crate) fn entries(
             continue;
         };
         let variable = workspace.variable();
-        put(
-            format!("HELIX_WEBHOOK_KEY_{variable}"),
-            own.webhook_key.reveal().to_owned(),
-        );
-        put(
-            format!("HELIX_REGISTER_KEY_{variable}"),
-            own.register_key.reveal().to_owned(),
-        );
-        put(
-            format!("HELIX_CLICKHOUSE_PASSWORD_{variable}"),
-            own.clickhouse.reveal().to_owned(),
-        );
+        put(format!("HELIX_WEBHOOK_KEY_{variable}"), own.webhook_key.reveal().to_owned());
+        put(format!("HELIX_REGISTER_KEY_{variable}"), own.register_key.reveal().to_owned());
+        put(format!("HELIX_CLICKHOUSE_PASSWORD_{variable}"), own.clickhouse.reveal().to_owned());
         for (role, token) in keys::tokens(&secrets.platform_key, workspace)? {
-            put(
-                format!("HELIX_TOKEN_{variable}_{}", role.as_str().to_ascii_uppercase()),
-                token,
-            );
+            put(format!("HELIX_TOKEN_{variable}_{}", role.as_str().to_ascii_uppercase()), token);
         }
     }
     Ok(list)

@@ -68,11 +68,7 @@ pub enum Error {
 }
 
 fn tail(log: &[String]) -> String {
-    if log.is_empty() {
-        String::new()
-    } else {
-        format!("\nits last log lines:\n  {}", log.join("\n  "))
-    }
+    if log.is_empty() { String::new() } else { format!("\nits last log lines:\n  {}", log.join("\n  ")) }
 }
 
 impl Error {

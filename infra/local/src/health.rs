@@ -61,9 +61,7 @@ impl Probe {
                 Self::Kafka { address } => kafka(*address).await,
             }
         });
-        asked
-            .await
-            .unwrap_or_else(|_| Err(format!("it does not answer within {} s", PATIENCE.as_secs())))
+        asked.await.unwrap_or_else(|_| Err(format!("it does not answer within {} s", PATIENCE.as_secs())))
     }
 }
 
@@ -87,10 +85,7 @@ async fn http(address: SocketAddr, path: &str, status: u16) -> Result<(), String
         return Ok(());
     }
     let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body).trim();
-    Err(format!(
-        "GET {path} gave {given}: {}",
-        body.chars().take(300).collect::<String>()
-    ))
+    Err(format!("GET {path} gave {given}: {}", body.chars().take(300).collect::<String>()))
 }
 
 async fn redis(address: SocketAddr, password: &std::path::Path) -> Result<(), String> {
@@ -109,11 +104,7 @@ async fn redis(address: SocketAddr, password: &std::path::Path) -> Result<(), St
         }
         answer.push_str(&String::from_utf8_lossy(&bytes[..count]));
     }
-    if answer.contains("+PONG") {
-        Ok(())
-    } else {
-        Err(answer.trim().to_owned())
-    }
+    if answer.contains("+PONG") { Ok(()) } else { Err(answer.trim().to_owned()) }
 }
 
 /// A start-up message is answered by `R` (authenticate) once connections are taken, by `E` before.
@@ -136,17 +127,9 @@ async fn kafka(address: SocketAddr) -> Result<(), String> {
     const REQUEST: [u8; 14] = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff];
     let mut answer = [0_u8; 16];
     let count = exchange(address, &REQUEST, &mut answer).await?;
-    if count >= 8 && answer[4..8] == [0, 0, 0, 1] {
-        Ok(())
-    } else {
-        Err("it does not serve yet".to_owned())
-    }
+    if count >= 8 && answer[4..8] == [0, 0, 0, 1] { Ok(()) } else { Err("it does not serve yet".to_owned()) }
 }
 
 fn readable(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .filter(|byte| byte.is_ascii_graphic() || **byte == b' ')
-        .map(|byte| char::from(*byte))
-        .collect()
+    bytes.iter().filter(|byte| byte.is_ascii_graphic() || **byte == b' ').map(|byte| char::from(*byte)).collect()
 }

@@ -40,33 +40,19 @@ pub(crate) fn text(ports: &Ports, secrets: &Secrets, workspaces: &[Workspace]) -
     };
     let listen = |component: &str| quoted(&ports.address(component).to_string());
     section("log", &[("brokers", listen("kafka")), ("replicas", "1".to_owned())]);
-    section(
-        "registry",
-        &[("url", quoted(&format!("http://{}", ports.address("registry"))))],
-    );
-    section(
-        "postgres",
-        &[(
-            "url",
-            quoted(&postgres_url("helix", secrets.postgres_owner.reveal(), ports)),
-        )],
-    );
-    section(
-        "clickhouse",
-        &[("url", quoted(&format!("http://{}", ports.address("clickhouse"))))],
-    );
+    section("registry", &[("url", quoted(&format!("http://{}", ports.address("registry"))))]);
+    section("postgres", &[("url", quoted(&postgres_url("helix", secrets.postgres_owner.reveal(), ports)))]);
+    section("clickhouse", &[("url", quoted(&format!("http://{}", ports.address("clickhouse"))))]);
     let telephony = redis_url("redis-telephony", secrets.redis_telephony.reveal(), ports);
     section("telephony_redis", &[("url", quoted(&telephony))]);
     let ingest_url = quoted(&format!("http://{}", ports.address("ingest")));
     let ingest_key = quoted(secrets.ingest_key.reveal());
-    section(
-        "ingest",
-        &[("listen", listen("ingest")), ("url", ingest_url), ("key", ingest_key)],
-    );
+    section("ingest", &[("listen", listen("ingest")), ("url", ingest_url), ("key", ingest_key)]);
     for projector in ["postgres", "clickhouse", "live"] {
         section(
             &format!("project.{projector}"),
-            &[("listen", listen(&format!("project-{projector}")))],
+            // One instance of each: after a crash it has its partitions back at once.
+            &[("listen", listen(&format!("project-{projector}"))), ("instance", quoted("local"))],
         );
     }
     let jwks = secrets.jwks.display().to_string();
@@ -84,10 +70,7 @@ pub(crate) fn text(ports: &Ports, secrets: &Secrets, workspaces: &[Workspace]) -
                 ("zone", quoted(&workspace.zone)),
                 ("webhook_key", quoted(own.webhook_key.reveal())),
                 ("register_key", quoted(own.register_key.reveal())),
-                (
-                    "redis_url",
-                    quoted(&redis_url(&format!("redis-{slug}"), own.redis.reveal(), ports)),
-                ),
+                ("redis_url", quoted(&redis_url(&format!("redis-{slug}"), own.redis.reveal(), ports))),
                 ("sidecar_listen", listen(&sidecar)),
                 ("sidecar_url", quoted(&format!("http://{}", ports.address(&sidecar)))),
                 ("signing_key", quoted(&own.signing_key.display().to_string())),

@@ -56,9 +56,7 @@ impl Home {
     /// Where the working directory is gone.
     pub fn at(path: &Path) -> Result<Self, Error> {
         let root = std::path::absolute(path).map_err(Error::file("find", path))?;
-        Ok(Self {
-            root: root.canonicalize().unwrap_or(root),
-        })
+        Ok(Self { root: root.canonicalize().unwrap_or(root) })
     }
 
     /// Makes the home where it is new.
@@ -98,12 +96,8 @@ impl Home {
     /// Where the lock file cannot be opened.
     pub fn own(&self) -> Result<Option<Ownership>, Error> {
         let path = self.run().join("supervisor.lock");
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(Error::file("open", &path))?;
+        let file =
+            File::options().create(true).truncate(false).write(true).open(&path).map_err(Error::file("open", &path))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Ownership { _file: file })),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -117,12 +111,8 @@ impl Home {
     /// Where the lock file cannot be opened.
     pub fn own_when_free(&self) -> Result<Ownership, Error> {
         let path = self.run().join("supervisor.lock");
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(Error::file("open", &path))?;
+        let file =
+            File::options().create(true).truncate(false).write(true).open(&path).map_err(Error::file("open", &path))?;
         file.lock().map_err(Error::file("lock", &path))?;
         Ok(Ownership { _file: file })
     }
@@ -134,9 +124,7 @@ impl Home {
     /// [`Error::NotOurs`] without the marker; [`Error::File`] where something cannot be removed.
     pub fn remove(&self) -> Result<Vec<String>, Error> {
         if !self.is_ours() {
-            return Err(Error::NotOurs {
-                path: self.root.clone(),
-            });
+            return Err(Error::NotOurs { path: self.root.clone() });
         }
         for name in ENTRIES {
             let path = self.root.join(name);

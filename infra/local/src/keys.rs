@@ -38,9 +38,7 @@ pub(crate) fn ensure(home: &Home, kid: &str) -> Result<PathBuf, Error> {
     }
     let mut seed = [0_u8; 32];
     getrandom::fill(&mut seed).map_err(fault)?;
-    let pem = SigningKey::from_bytes(&seed)
-        .to_pkcs8_pem(LineEnding::LF)
-        .map_err(fault)?;
+    let pem = SigningKey::from_bytes(&seed).to_pkcs8_pem(LineEnding::LF).map_err(fault)?;
     files::write(&path, &pem, files::PRIVATE)?;
     Ok(path)
 }
@@ -87,9 +85,7 @@ pub(crate) fn tokens(platform_key: &Path, workspace: &Workspace) -> Result<Vec<(
         .map(|role| {
             let person = format!("{}@{}.demo", role.as_str(), workspace.slug);
             let agent_id = agent.filter(|_| role == Role::Agent);
-            let token = signer
-                .sign(&person, &workspace.slug, role, agent_id, now, TOKEN_LIFETIME)
-                .map_err(fault)?;
+            let token = signer.sign(&person, &workspace.slug, role, agent_id, now, TOKEN_LIFETIME).map_err(fault)?;
             Ok((role, token))
         })
         .collect()

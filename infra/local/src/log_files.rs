@@ -40,10 +40,7 @@ pub(crate) fn last_lines(path: &Path, count: usize) -> Vec<String> {
         text = end_of(&former(path)) + &text;
     }
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    lines[lines.len().saturating_sub(count)..]
-        .iter()
-        .map(|line| (*line).to_owned())
-        .collect()
+    lines[lines.len().saturating_sub(count)..].iter().map(|line| (*line).to_owned()).collect()
 }
 
 fn end_of(path: &Path) -> String {
@@ -62,10 +59,8 @@ fn end_of(path: &Path) -> String {
 /// Writes what is appended to the logs, each line after its component's name, until `out` takes no more.
 pub(crate) fn follow(logs: &[(String, PathBuf)], out: &mut impl Write) -> std::io::Result<()> {
     let width = logs.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    let mut places: Vec<u64> = logs
-        .iter()
-        .map(|(_, path)| std::fs::metadata(path).map_or(0, |found| found.len()))
-        .collect();
+    let mut places: Vec<u64> =
+        logs.iter().map(|(_, path)| std::fs::metadata(path).map_or(0, |found| found.len())).collect();
     let mut parts = vec![String::new(); logs.len()];
     loop {
         for (((name, path), place), part) in logs.iter().zip(&mut places).zip(&mut parts) {

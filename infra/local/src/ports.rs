@@ -41,23 +41,17 @@ impl PortChoice {
             None => {}
             Some("auto") => choice.auto = true,
             Some(other) => {
-                return Err(Error::Usage(format!(
-                    "--ports {other}: there is `auto`, which takes free ones"
-                )));
+                return Err(Error::Usage(format!("--ports {other}: there is `auto`, which takes free ones")));
             }
         }
         for (variable, value) in environment {
             if let Some(name) = variable.strip_prefix("HELIX_PORT_") {
-                choice
-                    .moved
-                    .insert(name.to_ascii_lowercase().replace('_', "-"), number(&variable, &value)?);
+                choice.moved.insert(name.to_ascii_lowercase().replace('_', "-"), number(&variable, &value)?);
             }
         }
         for argument in moved {
             let Some((name, value)) = argument.split_once('=') else {
-                return Err(Error::Usage(format!(
-                    "--port {argument}: say name=number, as kafka=29092"
-                )));
+                return Err(Error::Usage(format!("--port {argument}: say name=number, as kafka=29092")));
             };
             choice.moved.insert(name.to_owned(), number(argument, value)?);
         }
@@ -124,31 +118,18 @@ impl Ports {
         for name in choice.moved.keys() {
             if !defaults.iter().any(|(known, _)| known == name) {
                 let known: Vec<&str> = defaults.iter().map(|(known, _)| known.as_str()).collect();
-                return Err(Error::Usage(format!(
-                    "no component is called {name}: there are {}",
-                    known.join(", ")
-                )));
+                return Err(Error::Usage(format!("no component is called {name}: there are {}", known.join(", "))));
             }
         }
         let remembered = Self::load(home)?.map(|ports| ports.0).unwrap_or_default();
-        let remembered_is_free = defaults
-            .iter()
-            .all(|(name, _)| remembered.get(name).is_some_and(|port| is_free(*port)));
-        let free = if choice.auto && !remembered_is_free {
-            free_ports(defaults.len())?
-        } else {
-            Vec::new()
-        };
+        let remembered_is_free =
+            defaults.iter().all(|(name, _)| remembered.get(name).is_some_and(|port| is_free(*port)));
+        let free = if choice.auto && !remembered_is_free { free_ports(defaults.len())? } else { Vec::new() };
         let mut ports = BTreeMap::new();
         for (place, (name, default)) in defaults.into_iter().enumerate() {
             let kept = remembered.get(&name).copied();
-            let port = choice
-                .moved
-                .get(&name)
-                .copied()
-                .or_else(|| free.get(place).copied())
-                .or(kept)
-                .unwrap_or(default);
+            let port =
+                choice.moved.get(&name).copied().or_else(|| free.get(place).copied()).or(kept).unwrap_or(default);
             if let Some((other, _)) = ports.iter().find(|(_, taken)| **taken == port) {
                 return Err(Error::Usage(format!(
                     "{name} and {other} would both listen on port {port}: move one, as {}=N or --port {name}=N",
@@ -216,7 +197,5 @@ fn free_ports(count: usize) -> Result<Vec<u16>, Error> {
             return Ok(list);
         }
     }
-    Err(Error::Usage(
-        "no block of free ports was found between 20000 and 32000: end what listens there".to_owned(),
-    ))
+    Err(Error::Usage("no block of free ports was found between 20000 and 32000: end what listens there".to_owned()))
 }

@@ -29,11 +29,7 @@ pub(crate) fn check(
             complaints.push(busy(name, port));
         }
     }
-    if complaints.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::Preflight(complaints))
-    }
+    if complaints.is_empty() { Ok(()) } else { Err(Error::Preflight(complaints)) }
 }
 
 /// The sentence about a port that somebody else has.
@@ -49,10 +45,8 @@ fn busy(name: &str, port: u16) -> String {
 
 /// Kafka's and Redis' settings have no way to say some characters.
 fn path(home: &Home, complaints: &mut Vec<String>) {
-    let unfit = home
-        .root()
-        .to_str()
-        .is_none_or(|path| path.chars().any(|c| matches!(c, '"' | ',' | '\\') || c.is_control()));
+    let unfit =
+        home.root().to_str().is_none_or(|path| path.chars().any(|c| matches!(c, '"' | ',' | '\\') || c.is_control()));
     if unfit {
         complaints.push(format!(
             "the path {:?} has characters that Kafka cannot take: name another with --home",
@@ -92,10 +86,7 @@ fn programs(home: &Home, tools: &Tools, chosen: &dyn Fn(&str) -> bool, complaint
         });
         need(
             is_there,
-            format!(
-                "Kafka's jars are missing in {}: `scripts/install` resolves them with Maven",
-                jars.display()
-            ),
+            format!("Kafka's jars are missing in {}: `scripts/install` resolves them with Maven", jars.display()),
         );
     }
     if chosen("redis-telephony") {
@@ -145,10 +136,7 @@ pub(crate) fn known(components: &[Component], only: &[String]) -> Result<(), Err
     for name in only {
         if !components.iter().any(|component| component.name == *name) {
             let all: Vec<&str> = components.iter().map(|component| component.name.as_str()).collect();
-            return Err(Error::Usage(format!(
-                "no component is called {name}: there are {}",
-                all.join(", ")
-            )));
+            return Err(Error::Usage(format!("no component is called {name}: there are {}", all.join(", "))));
         }
     }
     Ok(())

@@ -83,18 +83,13 @@ impl Launch {
     fn command(&self) -> Command {
         let mut command = Command::new("setpriv");
         if let Some(user) = &self.user {
-            command
-                .arg(format!("--reuid={}", user.uid))
-                .arg(format!("--regid={}", user.gid))
-                .arg("--clear-groups");
+            command.arg(format!("--reuid={}", user.uid)).arg(format!("--regid={}", user.gid)).arg("--clear-groups");
         }
         command.args(match self.at_parents_death {
             AtParentsDeath::Kill => ["--pdeathsig", "KILL"],
             AtParentsDeath::Quit => ["--pdeathsig", "QUIT"],
         });
-        command
-            .args(["--", "/bin/sh", "-c", UNDER_THE_SAME_PARENT])
-            .arg(std::process::id().to_string());
+        command.args(["--", "/bin/sh", "-c", UNDER_THE_SAME_PARENT]).arg(std::process::id().to_string());
         command.arg(&self.program).args(&self.arguments);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.current_dir(&self.folder);
@@ -111,9 +106,7 @@ impl Launch {
     pub fn start(&self, log: &Path) -> std::io::Result<Child> {
         let output = log_files::open(log)?;
         let mut command = self.command();
-        command
-            .stdout(Stdio::from(output.try_clone()?))
-            .stderr(Stdio::from(output));
+        command.stdout(Stdio::from(output.try_clone()?)).stderr(Stdio::from(output));
         command.spawn()
     }
 
@@ -123,21 +116,12 @@ impl Launch {
     /// Where it cannot be started, and where it ends badly: its last words then.
     pub async fn finish(&self) -> Result<String, String> {
         let program = self.program.display();
-        let output = self
-            .command()
-            .output()
-            .await
-            .map_err(|error| format!("{program} cannot be run: {error}"))?;
+        let output = self.command().output().await.map_err(|error| format!("{program} cannot be run: {error}"))?;
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
         let words = String::from_utf8_lossy(&output.stderr);
-        let last: Vec<&str> = words
-            .lines()
-            .rev()
-            .filter(|line| !line.trim().is_empty())
-            .take(3)
-            .collect();
+        let last: Vec<&str> = words.lines().rev().filter(|line| !line.trim().is_empty()).take(3).collect();
         let last: Vec<&str> = last.into_iter().rev().collect();
         Err(format!("{program} failed ({}): {}", output.status, last.join(" | ")))
     }
@@ -157,10 +141,7 @@ impl Identity {
     /// Of a running process.
     #[must_use]
     pub fn of(pid: u32) -> Option<Self> {
-        Some(Self {
-            pid,
-            start_ticks: stat_field(pid, 22)?,
-        })
+        Some(Self { pid, start_ticks: stat_field(pid, 22)? })
     }
 
     /// Whether it still runs. One without memory is past its end: it is being taken apart, or was not yet waited for.
@@ -172,11 +153,7 @@ impl Identity {
     /// Whether all that it held is free again: its memory goes first, its ports and locks only then.
     #[must_use]
     pub fn is_gone(self) -> bool {
-        let is_zombie = || {
-            stat(self.pid)
-                .and_then(|fields| fields.first().cloned())
-                .is_none_or(|state| state == "Z")
-        };
+        let is_zombie = || stat(self.pid).and_then(|fields| fields.first().cloned()).is_none_or(|state| state == "Z");
         stat_field(self.pid, 22) != Some(self.start_ticks) || is_zombie()
     }
 
@@ -211,28 +188,18 @@ fn all_processes() -> Vec<u32> {
     let Ok(entries) = fs::read_dir("/proc") else {
         return Vec::new();
     };
-    entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .collect()
+    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
 /// Resident memory of a process and its descendants, bytes; memory they share is counted once.
 #[must_use]
 pub fn memory(pid: u32) -> u64 {
-    let parents: Vec<(u32, u64)> = all_processes()
-        .into_iter()
-        .filter_map(|process| Some((process, stat_field(process, 4)?)))
-        .collect();
+    let parents: Vec<(u32, u64)> =
+        all_processes().into_iter().filter_map(|process| Some((process, stat_field(process, 4)?))).collect();
     let mut family = vec![pid];
     let mut next = 0;
     while let Some(parent) = family.get(next).copied() {
-        family.extend(
-            parents
-                .iter()
-                .filter(|(_, of)| *of == u64::from(parent))
-                .map(|(process, _)| *process),
-        );
+        family.extend(parents.iter().filter(|(_, of)| *of == u64::from(parent)).map(|(process, _)| *process));
         next += 1;
     }
     let mut own = 0;
@@ -243,9 +210,7 @@ pub fn memory(pid: u32) -> u64 {
         };
         let kib = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
-            line.and_then(|rest| rest.split_whitespace().next())
-                .and_then(|text| text.parse::<u64>().ok())
-                .unwrap_or(0)
+            line.and_then(|rest| rest.split_whitespace().next()).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0)
         };
         own += kib("RssAnon:") + kib("RssFile:");
         shared = shared.max(kib("RssShmem:"));
@@ -273,16 +238,13 @@ pub fn listener_of(port: u16) -> Option<String> {
             let (_, local_port) = fields.get(1)?.rsplit_once(':')?;
             let listens = *fields.get(3)? == "0A";
             let same = u16::from_str_radix(local_port, 16).is_ok_and(|local| local == port);
-            (listens && same)
-                .then(|| fields.get(9).map(|inode| format!("socket:[{inode}]")))
-                .flatten()
+            (listens && same).then(|| fields.get(9).map(|inode| format!("socket:[{inode}]"))).flatten()
         })
     })?;
     all_processes().into_iter().find_map(|pid| {
         let files = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
-        let holds = files
-            .flatten()
-            .any(|file| fs::read_link(file.path()).is_ok_and(|to| to.as_os_str() == socket.as_str()));
+        let holds =
+            files.flatten().any(|file| fs::read_link(file.path()).is_ok_and(|to| to.as_os_str() == socket.as_str()));
         let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
         holds.then(|| format!("{} (pid {pid})", name.trim()))
     })
@@ -295,11 +257,7 @@ pub(crate) fn user(name: &str) -> Option<User> {
         let fields: Vec<&str> = line.split(':').collect();
         let found = *fields.first()? == name;
         let ids = (fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?);
-        found.then(|| User {
-            name: name.to_owned(),
-            uid: ids.0,
-            gid: ids.1,
-        })
+        found.then(|| User { name: name.to_owned(), uid: ids.0, gid: ids.1 })
     })
 }
 

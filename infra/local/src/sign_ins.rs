@@ -33,10 +33,7 @@ pub(crate) fn ensure(home: &Home, workspace: &Workspace) -> Result<Vec<SignIn>, 
         let found = serde_json::from_str(&text);
         return found.map_err(|error| Error::file("understand", &path)(std::io::Error::other(error)));
     }
-    let users = Role::ALL
-        .into_iter()
-        .map(|role| make(workspace, role))
-        .collect::<Result<Vec<_>, _>>()?;
+    let users = Role::ALL.into_iter().map(|role| make(workspace, role)).collect::<Result<Vec<_>, _>>()?;
     let text = serde_json::to_string_pretty(&users).map_err(|error| Error::Secret(error.to_string()))?;
     files::write(&path, &text, files::PRIVATE)?;
     Ok(users)
@@ -47,9 +44,8 @@ fn make(workspace: &Workspace, role: Role) -> Result<SignIn, Error> {
     let mut random = [0_u8; 10];
     getrandom::fill(&mut random).map_err(|error| Error::Secret(error.to_string()))?;
     let password = hex::encode(random);
-    let hash = Argon2::default()
-        .hash_password(password.as_bytes())
-        .map_err(|error| Error::Secret(error.to_string()))?;
+    let hash =
+        Argon2::default().hash_password(password.as_bytes()).map_err(|error| Error::Secret(error.to_string()))?;
     Ok(SignIn {
         email: format!("{}@{}.demo", role.as_str(), workspace.slug),
         password: Secret::new(password),

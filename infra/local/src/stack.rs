@@ -53,13 +53,7 @@ impl Plan {
             let Some(own) = secrets.workspaces.get(&workspace.slug) else {
                 continue;
             };
-            list.push(redis::component(
-                home,
-                ports,
-                tools,
-                &workspace.slug,
-                own.redis.reveal(),
-            )?);
+            list.push(redis::component(home, ports, tools, &workspace.slug, own.redis.reveal())?);
         }
         list.push(caddy::component(home, ports, tools, workspaces)?);
         list.push(setup::component(ports));

@@ -158,9 +158,7 @@ impl StackState {
         let fresh = home.run().join(".state.json");
         let text = serde_json::to_string_pretty(self).unwrap_or_default();
         // Not synced: after a loss of power nothing runs, whatever the file says.
-        std::fs::write(&fresh, text)
-            .and_then(|()| std::fs::rename(&fresh, &path))
-            .map_err(Error::file("write", path))
+        std::fs::write(&fresh, text).and_then(|()| std::fs::rename(&fresh, &path)).map_err(Error::file("write", path))
     }
 
     /// A component by name.

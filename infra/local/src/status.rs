@@ -63,18 +63,12 @@ pub fn status(home: &Path) -> Result<StatusReport, Error> {
     let home = Home::at(home)?;
     if !home.is_ours() {
         return Err(if home.root().exists() {
-            Error::NotOurs {
-                path: home.root().to_path_buf(),
-            }
+            Error::NotOurs { path: home.root().to_path_buf() }
         } else {
-            Error::NotRunning {
-                home: home.root().to_path_buf(),
-            }
+            Error::NotRunning { home: home.root().to_path_buf() }
         });
     }
-    let state = StackState::load(&home)?.ok_or_else(|| Error::NotRunning {
-        home: home.root().to_path_buf(),
-    })?;
+    let state = StackState::load(&home)?.ok_or_else(|| Error::NotRunning { home: home.root().to_path_buf() })?;
     let runs = state.supervisor.is_alive();
     // On a thread of its own, so that a caller inside a runtime may ask as well.
     let healths = std::thread::scope(|scope| {
@@ -82,11 +76,8 @@ pub fn status(home: &Path) -> Result<StatusReport, Error> {
         asked.join().unwrap_or_default()
     });
     let mut healths = healths.into_iter();
-    let components = state
-        .components
-        .iter()
-        .map(|component| describe(component, healths.next().flatten(), runs))
-        .collect();
+    let components =
+        state.components.iter().map(|component| describe(component, healths.next().flatten(), runs)).collect();
     let phase = if runs {
         state.phase
     } else if matches!(state.phase, Phase::Failed) {
@@ -120,10 +111,7 @@ fn ask_all(components: &[ComponentState]) -> Vec<Option<String>> {
         let asked: Vec<_> = components
             .iter()
             .map(|component| {
-                let probe = component
-                    .process
-                    .filter(|process| process.is_alive())
-                    .map(|_| component.probe.clone());
+                let probe = component.process.filter(|process| process.is_alive()).map(|_| component.probe.clone());
                 tokio::spawn(async move {
                     let probe: Probe = probe?;
                     Some(probe.ask().await.err().unwrap_or_else(|| "ok".to_owned()))
@@ -140,9 +128,7 @@ fn ask_all(components: &[ComponentState]) -> Vec<Option<String>> {
 
 fn describe(component: &ComponentState, health: Option<String>, runs: bool) -> ComponentStatus {
     let alive = component.process.filter(|process| process.is_alive());
-    let uptime = alive
-        .and(component.started_at)
-        .map(|since| now().saturating_sub(since) / 1000);
+    let uptime = alive.and(component.started_at).map(|since| now().saturating_sub(since) / 1000);
     ComponentStatus {
         component: component.name.clone(),
         state: if runs { component.condition } else { Condition::Stopped },
@@ -202,10 +188,7 @@ impl fmt::Display for StatusReport {
             let memory = line.memory_bytes.map_or_else(dash, disk::readable);
             let health = line.health.clone().unwrap_or_else(dash);
             let (name, state, restarts) = (&line.component, line.state.as_str(), line.restarts);
-            writeln!(
-                f,
-                "{name:<20} {state:<11} {pid:>7} {port:>6} {restarts:>9} {uptime:>8} {memory:>9}  {health}"
-            )?;
+            writeln!(f, "{name:<20} {state:<11} {pid:>7} {port:>6} {restarts:>9} {uptime:>8} {memory:>9}  {health}")?;
         }
         for line in self.components.iter().filter(|line| !line.state.is_settled()) {
             if let Some(reason) = &line.reason {
@@ -217,12 +200,7 @@ impl fmt::Display for StatusReport {
         }
         let total = self.components.iter().filter_map(|line| line.memory_bytes).sum();
         let (total, free) = (disk::readable(total), disk::readable(self.disk_free_bytes));
-        writeln!(
-            f,
-            "{} is {}: {total} in memory, {free} free on its disk",
-            self.home,
-            self.phase.as_str()
-        )
+        writeln!(f, "{} is {}: {total} in memory, {free} free on its disk", self.home, self.phase.as_str())
     }
 }
 

@@ -38,26 +38,18 @@ impl Tools {
 }
 
 fn from_variable(name: &str) -> Option<PathBuf> {
-    std::env::var_os(name)
-        .filter(|value| !value.is_empty())
-        .map(PathBuf::from)
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 /// The checkout that this program was built from, or the one that it lies in now.
 fn checkout() -> PathBuf {
     let is_checkout = |folder: &Path| folder.join("infra/kafka/pom.xml").is_file();
-    let built_from = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .ancestors()
-        .nth(2)
-        .map(Path::to_path_buf);
+    let built_from = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).map(Path::to_path_buf);
     if let Some(folder) = built_from.as_ref().filter(|folder| is_checkout(folder)) {
         return folder.clone();
     }
     let program = std::env::current_exe().unwrap_or_default();
-    let around = program
-        .ancestors()
-        .find(|folder| is_checkout(folder))
-        .map(Path::to_path_buf);
+    let around = program.ancestors().find(|folder| is_checkout(folder)).map(Path::to_path_buf);
     around.or(built_from).unwrap_or_default()
 }
 
@@ -69,9 +61,7 @@ pub(crate) fn program(name: &str) -> Option<PathBuf> {
 }
 
 fn java() -> Option<PathBuf> {
-    let own = from_variable("JAVA_HOME")
-        .map(|home| home.join("bin/java"))
-        .filter(|file| file.is_file());
+    let own = from_variable("JAVA_HOME").map(|home| home.join("bin/java")).filter(|file| file.is_file());
     own.or_else(|| program("java"))
 }
 
@@ -100,8 +90,5 @@ fn postgres() -> Option<PathBuf> {
         let programs = entry.path().join("bin");
         programs.join("initdb").is_file().then_some((version, programs))
     });
-    newest
-        .max()
-        .map(|(_, programs)| programs)
-        .or_else(|| program("initdb")?.parent().map(Path::to_path_buf))
+    newest.max().map(|(_, programs)| programs).or_else(|| program("initdb")?.parent().map(Path::to_path_buf))
 }

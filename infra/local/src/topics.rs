@@ -70,18 +70,13 @@ pub struct Ensured {
 /// # Errors
 /// [`TopicError`].
 pub async fn ensure(brokers: &str, replicas: i32) -> Result<Ensured, TopicError> {
-    let unreachable = |source| TopicError::Unreachable {
-        brokers: brokers.to_owned(),
-        source,
-    };
+    let unreachable = |source| TopicError::Unreachable { brokers: brokers.to_owned(), source };
     let client: AdminClient<DefaultClientContext> = ClientConfig::new()
         .set("bootstrap.servers", brokers)
         .set("client.id", "helix-topics")
         .create()
         .map_err(unreachable)?;
-    let options = AdminOptions::new()
-        .request_timeout(Some(PATIENCE))
-        .operation_timeout(Some(PATIENCE));
+    let options = AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE));
     let settings: Vec<(TopicSpec, Vec<(&str, String)>)> =
         ALL.into_iter().map(|topic| (topic, topic.settings(replicas))).collect();
     let wanted: Vec<NewTopic<'_>> = settings
@@ -99,11 +94,7 @@ pub async fn ensure(brokers: &str, replicas: i32) -> Result<Ensured, TopicError>
             Ok(topic) => ensured.made.push(topic),
             Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
             Err((topic, code)) => {
-                return Err(TopicError::Refused {
-                    topic,
-                    action: "made",
-                    code,
-                });
+                return Err(TopicError::Refused { topic, action: "made", code });
             }
         }
     }
@@ -118,16 +109,9 @@ pub async fn ensure(brokers: &str, replicas: i32) -> Result<Ensured, TopicError>
         let found = metadata.topics().iter().find(|found| found.name() == topic.name);
         let found = found.map_or(0, |found| found.partitions().len());
         if usize::try_from(topic.partitions) != Ok(found) {
-            return Err(TopicError::Partitions {
-                topic: topic.name,
-                found,
-                expected: topic.partitions,
-            });
+            return Err(TopicError::Partitions { topic: topic.name, found, expected: topic.partitions });
         }
-        if correct(&client, topic.name, settings, &options)
-            .await
-            .map_err(|failure| failure.at(brokers))?
-        {
+        if correct(&client, topic.name, settings, &options).await.map_err(|failure| failure.at(brokers))? {
             ensured.corrected.push(topic.name.to_owned());
         }
     }
@@ -153,10 +137,7 @@ enum Failure {
 impl Failure {
     fn at(self, brokers: &str) -> TopicError {
         match self {
-            Self::Client(source) => TopicError::Unreachable {
-                brokers: brokers.to_owned(),
-                source,
-            },
+            Self::Client(source) => TopicError::Unreachable { brokers: brokers.to_owned(), source },
             Self::Topic(error) => error,
         }
     }
@@ -169,46 +150,28 @@ async fn correct(
     wanted: &[(&str, String)],
     options: &AdminOptions,
 ) -> Result<bool, Failure> {
-    let refused = |action, code| {
-        Failure::Topic(TopicError::Refused {
-            topic: topic.to_owned(),
-            action,
-            code,
-        })
-    };
-    let described = client
-        .describe_configs([&ResourceSpecifier::Topic(topic)], options)
-        .await;
+    let refused = |action, code| Failure::Topic(TopicError::Refused { topic: topic.to_owned(), action, code });
+    let described = client.describe_configs([&ResourceSpecifier::Topic(topic)], options).await;
     let Some(described) = described.map_err(Failure::Client)?.into_iter().next() else {
         return Ok(false);
     };
     let described = described.map_err(|code| refused("described", code))?;
     let drifted = wanted.iter().any(|(key, value)| {
-        described
-            .get(key)
-            .and_then(|entry| entry.value.as_ref())
-            .is_some_and(|found| found != value)
+        described.get(key).and_then(|entry| entry.value.as_ref()).is_some_and(|found| found != value)
     });
     if !drifted {
         return Ok(false);
     }
     // The request replaces every override of the topic, so those that are not ours are repeated.
-    let own = described
-        .entries
-        .iter()
-        .filter(|entry| entry.source == ConfigSource::DynamicTopic);
-    let mut all: BTreeMap<&str, &str> = own
-        .filter_map(|entry| Some((entry.name.as_str(), entry.value.as_deref()?)))
-        .collect();
+    let own = described.entries.iter().filter(|entry| entry.source == ConfigSource::DynamicTopic);
+    let mut all: BTreeMap<&str, &str> =
+        own.filter_map(|entry| Some((entry.name.as_str(), entry.value.as_deref()?))).collect();
     all.extend(wanted.iter().map(|(key, value)| (*key, value.as_str())));
     let mut change = AlterConfig::new(ResourceSpecifier::Topic(topic));
     for (key, value) in all {
         change = change.set(key, value);
     }
-    let changed = client
-        .alter_configs([&change], options)
-        .await
-        .map_err(Failure::Client)?;
+    let changed = client.alter_configs([&change], options).await.map_err(Failure::Client)?;
     match changed.into_iter().next() {
         Some(Err((_, code))) => Err(refused("changed", code)),
         Some(Ok(_)) | None => Ok(true),

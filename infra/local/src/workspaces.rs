@@ -31,18 +31,8 @@ impl Workspace {
             dids: vec![did.to_owned()],
         };
         vec![
-            workspace(
-                "ramaiah",
-                "Ramaiah",
-                ["ramaiahadmin", "agent.one", "agent.two"],
-                "918041763400",
-            ),
-            workspace(
-                "global",
-                "Global",
-                ["globaladmin", "rekha.cc", "ganesh.cc"],
-                "918041763265",
-            ),
+            workspace("ramaiah", "Ramaiah", ["ramaiahadmin", "agent.one", "agent.two"], "918041763400"),
+            workspace("global", "Global", ["globaladmin", "rekha.cc", "ganesh.cc"], "918041763265"),
         ]
     }
 
@@ -60,21 +50,15 @@ impl Workspace {
         for (place, workspace) in all.iter().enumerate() {
             let slug = &workspace.slug;
             let well_formed = (1..=63).contains(&slug.len())
-                && slug
-                    .bytes()
-                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+                && slug.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
             if !well_formed {
-                return Err(Error::Usage(format!(
-                    "{slug:?} is no workspace: a slug is 1 to 63 of a-z, 0-9 and -"
-                )));
+                return Err(Error::Usage(format!("{slug:?} is no workspace: a slug is 1 to 63 of a-z, 0-9 and -")));
             }
             if all[..place].iter().any(|earlier| earlier.slug == *slug) {
                 return Err(Error::Usage(format!("workspace {slug} is named twice")));
             }
             if workspace.agents.is_empty() {
-                return Err(Error::Usage(format!(
-                    "workspace {slug} has no agents: name at least one"
-                )));
+                return Err(Error::Usage(format!("workspace {slug} has no agents: name at least one")));
             }
         }
         Ok(())

@@ -22,10 +22,7 @@ pub struct Options {
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options")
-            .field("url", &self.url)
-            .field("database", &self.database)
-            .finish_non_exhaustive()
+        f.debug_struct("Options").field("url", &self.url).field("database", &self.database).finish_non_exhaustive()
     }
 }
 
@@ -71,10 +68,7 @@ impl ClickHouseError {
         // The client's enum may grow (non_exhaustive), so that a last arm is needed.
         #[allow(clippy::wildcard_enum_match_arm)]
         match error {
-            Error::BadResponse(words) => Self::Refused {
-                what,
-                code: code_of(&words),
-            },
+            Error::BadResponse(words) => Self::Refused { what, code: code_of(&words) },
             Error::TimedOut => Self::TimedOut,
             error @ (Error::Network(_) | Error::Other(_) | Error::Decompression(_)) => Self::Unreachable(error),
             source => Self::Mismatch { what, source },
@@ -89,16 +83,10 @@ fn code_of(words: &str) -> String {
     };
     let number: String = rest.chars().take_while(char::is_ascii_digit).collect();
     let is_name = |text: &str| {
-        text.len() > 3
-            && text
-                .bytes()
-                .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+        text.len() > 3 && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
     };
-    let name = rest
-        .rsplit('(')
-        .filter_map(|part| part.split_once(')'))
-        .map(|(name, _)| name)
-        .find(|name| is_name(name));
+    let name =
+        rest.rsplit('(').filter_map(|part| part.split_once(')')).map(|(name, _)| name).find(|name| is_name(name));
     format!("{number} {}", name.unwrap_or_default()).trim_end().to_owned()
 }
 
@@ -111,13 +99,8 @@ pub(crate) struct Database {
 
 impl Database {
     pub(crate) fn new(options: &Options) -> Result<Self, ClickHouseError> {
-        let plain = options
-            .database
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-            && options
-                .database
-                .starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
+        let plain = options.database.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+            && options.database.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
         if !plain {
             return Err(ClickHouseError::DatabaseName);
         }
@@ -125,10 +108,7 @@ impl Database {
         if !options.user.is_empty() {
             client = client.with_user(&options.user).with_password(&options.password);
         }
-        Ok(Self {
-            client,
-            name: options.database.clone(),
-        })
+        Ok(Self { client, name: options.database.clone() })
     }
 
     /// Replaces `{database}`: every object is named with its database, so that a session's default never matters.
@@ -186,10 +166,8 @@ pub(crate) struct Insert<T> {
 impl<T: Row> Insert<T> {
     /// A block with a token that ClickHouse has seen before is dropped by it.
     pub(crate) fn once(mut self, token: &str) -> Self {
-        self.insert = self
-            .insert
-            .with_setting("insert_deduplicate", "1")
-            .with_setting("insert_deduplication_token", token);
+        self.insert =
+            self.insert.with_setting("insert_deduplicate", "1").with_setting("insert_deduplication_token", token);
         self
     }
 
@@ -197,18 +175,12 @@ impl<T: Row> Insert<T> {
     where
         T: clickhouse::RowWrite,
     {
-        self.insert
-            .write(row)
-            .await
-            .map_err(|error| ClickHouseError::of(self.what, error))
+        self.insert.write(row).await.map_err(|error| ClickHouseError::of(self.what, error))
     }
 
     /// Sends the end; back when ClickHouse has stored the block.
     pub(crate) async fn end(self) -> Result<(), ClickHouseError> {
-        self.insert
-            .end()
-            .await
-            .map_err(|error| ClickHouseError::of(self.what, error))
+        self.insert.end().await.map_err(|error| ClickHouseError::of(self.what, error))
     }
 }
 
@@ -240,10 +212,7 @@ mod tests {
         };
         assert!(Database::new(&options("helix_2")).is_ok());
         for bad in ["", "2x", "a.b", "a`b", "a b"] {
-            assert!(
-                matches!(Database::new(&options(bad)), Err(ClickHouseError::DatabaseName)),
-                "{bad:?}"
-            );
+            assert!(matches!(Database::new(&options(bad)), Err(ClickHouseError::DatabaseName)), "{bad:?}");
         }
     }
 }

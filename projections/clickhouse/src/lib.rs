@@ -46,11 +46,5 @@ pub use store::{ClickHouseStore, PROJECTION};
 pub const WORKSPACE_TABLES: [&str; 2] = ["facts", "workspace_settings"];
 
 /// Views over them, for readers of one workspace.
-pub const WORKSPACE_VIEWS: [&str; 6] = [
-    "calls",
-    "agent_intervals",
-    "agents",
-    "missed_calls",
-    "facts_once",
-    "fact_conflicts",
-];
+pub const WORKSPACE_VIEWS: [&str; 6] =
+    ["calls", "agent_intervals", "agents", "missed_calls", "facts_once", "fact_conflicts"];

@@ -61,27 +61,13 @@ impl Migration {
 /// [`ClickHouseError::MigrationChanged`] where a file was applied with another text; else what ClickHouse says.
 pub async fn migrate(options: &Options) -> Result<Vec<&'static str>, ClickHouseError> {
     let database = Database::new(options)?;
-    database
-        .execute(
-            "the database",
-            database.query("CREATE DATABASE IF NOT EXISTS {database}"),
-        )
-        .await?;
-    database
-        .execute("the record of migrations", database.query(RECORD_TABLE))
-        .await?;
+    database.execute("the database", database.query("CREATE DATABASE IF NOT EXISTS {database}")).await?;
+    database.execute("the record of migrations", database.query(RECORD_TABLE)).await?;
     let missing = missing(&database).await?;
     for migration in &missing {
-        database
-            .execute(migration.name, database.query(migration.statement))
-            .await?;
+        database.execute(migration.name, database.query(migration.statement)).await?;
         let mut insert = database.insert::<Applied>(migration.name, "schema_migrations").await?;
-        insert
-            .write(&Applied {
-                name: migration.name.to_owned(),
-                checksum: migration.checksum(),
-            })
-            .await?;
+        insert.write(&Applied { name: migration.name.to_owned(), checksum: migration.checksum() }).await?;
         insert.end().await?;
         tracing::info!(migration = migration.name, "clickhouse migration applied");
     }
@@ -102,16 +88,11 @@ async fn missing(database: &Database) -> Result<Vec<&'static Migration>, ClickHo
     let applied: Vec<Applied> = database.fetch("the record of migrations", query).await?;
     let mut missing = Vec::new();
     for migration in MIGRATIONS {
-        let mut recorded = applied
-            .iter()
-            .filter(|applied| applied.name == migration.name)
-            .peekable();
+        let mut recorded = applied.iter().filter(|applied| applied.name == migration.name).peekable();
         if recorded.peek().is_none() {
             missing.push(migration);
         } else if recorded.any(|applied| applied.checksum != migration.checksum()) {
-            return Err(ClickHouseError::MigrationChanged {
-                name: migration.name.to_owned(),
-            });
+            return Err(ClickHouseError::MigrationChanged { name: migration.name.to_owned() });
         }
     }
     Ok(missing)
@@ -128,10 +109,7 @@ mod tests {
             .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
             .collect();
         files.sort();
-        assert_eq!(
-            files,
-            MIGRATIONS.iter().map(|migration| migration.name).collect::<Vec<_>>()
-        );
+        assert_eq!(files, MIGRATIONS.iter().map(|migration| migration.name).collect::<Vec<_>>());
         for migration in MIGRATIONS {
             assert!(migration.statement.starts_with("-- "), "{}", migration.name);
             assert!(migration.statement.contains("{database}."), "{}", migration.name);

@@ -45,30 +45,19 @@ pub(crate) struct ProgressTable<'a> {
 impl ProgressTable<'_> {
     /// The newest epoch of each partition that has one, with how far it came.
     pub(crate) async fn read(&self, partitions: &[i32]) -> Result<BTreeMap<i32, Position>, ClickHouseError> {
-        let query = self
-            .database
-            .query_of(READ)
-            .bind(self.projection)
-            .bind(self.topic)
-            .bind(partitions);
+        let query = self.database.query_of(READ).bind(self.projection).bind(self.topic).bind(partitions);
         let standings: Vec<Standing> = self.database.fetch(WHAT, query).await?;
         let position = |standing: Standing| Position {
             partition: standing.partition,
             next_offset: NextOffset(standing.next_offset),
             epoch: Epoch(standing.epoch),
         };
-        Ok(standings
-            .into_iter()
-            .map(|standing| (standing.partition, position(standing)))
-            .collect())
+        Ok(standings.into_iter().map(|standing| (standing.partition, position(standing))).collect())
     }
 
     /// Writes positions as one block.
     pub(crate) async fn write(&self, positions: &[Position]) -> Result<(), ClickHouseError> {
-        let mut insert = self
-            .database
-            .insert::<ProgressRow<'_>>(WHAT, "projection_progress")
-            .await?;
+        let mut insert = self.database.insert::<ProgressRow<'_>>(WHAT, "projection_progress").await?;
         for position in positions {
             let row = ProgressRow {
                 projection: self.projection,
@@ -100,22 +89,12 @@ mod tests {
     use super::*;
 
     fn slice() -> Slice {
-        Slice {
-            partition: 3,
-            epoch: Epoch(2),
-            from: NextOffset(10),
-            to: NextOffset(20),
-            records: Vec::new(),
-        }
+        Slice { partition: 3, epoch: Epoch(2), from: NextOffset(10), to: NextOffset(20), records: Vec::new() }
     }
 
     #[test]
     fn a_slice_is_written_only_from_where_its_own_epoch_stands() {
-        let at = |epoch, next| Position {
-            partition: 3,
-            epoch: Epoch(epoch),
-            next_offset: NextOffset(next),
-        };
+        let at = |epoch, next| Position { partition: 3, epoch: Epoch(epoch), next_offset: NextOffset(next) };
         for (standing, expected) in [
             (at(2, 10), true),
             (at(2, 15), true),

@@ -208,11 +208,7 @@ impl<'a> FactRow<'a> {
         self.decision = &decided.decision;
         self.effective_at = decided.effective_at.map(OccurredAt::millis);
         self.evidence = decided.evidence.iter().map(String::as_str).collect();
-        self.attributes = decided
-            .attributes
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect();
+        self.attributes = decided.attributes.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     }
 
     fn unknown(&mut self, unknown: &'a Unknown) {
@@ -242,10 +238,7 @@ fn body_hash(fact: &Fact) -> u64 {
     drop_absent(&mut said);
     let digest = blake3::hash(said.to_string().as_bytes());
     let mut first = [0_u8; 8];
-    first
-        .iter_mut()
-        .zip(digest.as_bytes())
-        .for_each(|(to, from)| *to = *from);
+    first.iter_mut().zip(digest.as_bytes()).for_each(|(to, from)| *to = *from);
     u64::from_be_bytes(first)
 }
 

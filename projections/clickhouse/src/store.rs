@@ -47,19 +47,11 @@ impl ClickHouseStore {
         migrate(options).await?;
         let database = Database::new(options)?;
         write_settings(&database, workspaces).await?;
-        Ok(Self {
-            database,
-            registry,
-            codec,
-        })
+        Ok(Self { database, registry, codec })
     }
 
     fn progress<'a>(&'a self, topic: &'a str) -> ProgressTable<'a> {
-        ProgressTable {
-            database: &self.database,
-            projection: PROJECTION,
-            topic,
-        }
+        ProgressTable { database: &self.database, projection: PROJECTION, topic }
     }
 
     /// Every fact of a slice, decoded.
@@ -70,11 +62,7 @@ impl ClickHouseStore {
                 Ok(fact) => fact,
                 Err(RegistryError::Codec(error)) => {
                     let reason = error.to_string();
-                    return Err(StoreError::Poison {
-                        partition: slice.partition,
-                        offset: record.offset,
-                        reason,
-                    });
+                    return Err(StoreError::Poison { partition: slice.partition, offset: record.offset, reason });
                 }
                 Err(error @ (RegistryError::Unreachable { .. } | RegistryError::Refused { .. })) => {
                     return Err(StoreError::unavailable(error));
@@ -88,19 +76,9 @@ impl ClickHouseStore {
     /// Refuses a batch of which another instance holds a partition now.
     async fn check_held(&self, batch: &Batch) -> Result<(), StoreError> {
         let partitions: Vec<i32> = batch.slices.iter().map(|slice| slice.partition).collect();
-        let standings = self
-            .progress(&batch.topic)
-            .read(&partitions)
-            .await
-            .map_err(StoreError::unavailable)?;
-        match batch
-            .slices
-            .iter()
-            .find(|slice| !holds(slice, standings.get(&slice.partition)))
-        {
-            Some(slice) => Err(StoreError::Fenced {
-                partition: slice.partition,
-            }),
+        let standings = self.progress(&batch.topic).read(&partitions).await.map_err(StoreError::unavailable)?;
+        match batch.slices.iter().find(|slice| !holds(slice, standings.get(&slice.partition))) {
+            Some(slice) => Err(StoreError::Fenced { partition: slice.partition }),
             None => Ok(()),
         }
     }
@@ -110,11 +88,7 @@ impl ClickHouseStore {
         let mut insert = insert.once(&token(batch));
         for (partition, facts) in facts {
             for (offset, fact) in facts {
-                let at = Coordinates {
-                    topic: &batch.topic,
-                    partition: *partition,
-                    offset: *offset,
-                };
+                let at = Coordinates { topic: &batch.topic, partition: *partition, offset: *offset };
                 insert.write(&FactRow::of(fact, at)).await?;
             }
         }
@@ -152,15 +126,8 @@ impl Store for ClickHouseStore {
         let positions: Vec<Position> = partitions
             .iter()
             .map(|partition| match standings.get(partition) {
-                Some(standing) => Position {
-                    epoch: Epoch(standing.epoch.0 + 1),
-                    ..*standing
-                },
-                None => Position {
-                    partition: *partition,
-                    next_offset: NextOffset(0),
-                    epoch: Epoch(1),
-                },
+                Some(standing) => Position { epoch: Epoch(standing.epoch.0 + 1), ..*standing },
+                None => Position { partition: *partition, next_offset: NextOffset(0), epoch: Epoch(1) },
             })
             .collect();
         progress.write(&positions).await.map_err(StoreError::unavailable)?;
@@ -181,16 +148,9 @@ impl Store for ClickHouseStore {
         let positions: Vec<Position> = batch
             .slices
             .iter()
-            .map(|slice| Position {
-                partition: slice.partition,
-                next_offset: slice.to,
-                epoch: slice.epoch,
-            })
+            .map(|slice| Position { partition: slice.partition, next_offset: slice.to, epoch: slice.epoch })
             .collect();
-        self.progress(&batch.topic)
-            .write(&positions)
-            .await
-            .map_err(StoreError::unavailable)
+        self.progress(&batch.topic).write(&positions).await.map_err(StoreError::unavailable)
     }
 }
 
@@ -252,10 +212,7 @@ mod tests {
             to: NextOffset(9),
             records: records.iter().map(record).collect(),
         };
-        Batch {
-            topic: "t".to_owned(),
-            slices: vec![slice],
-        }
+        Batch { topic: "t".to_owned(), slices: vec![slice] }
     }
 
     #[test]

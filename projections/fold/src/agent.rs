@@ -162,7 +162,8 @@ fn assign_calls(before: Option<&Interval>, intervals: &mut [Interval], sorted: &
             Says::State { .. } => None,
         })
         .collect();
-    let mut previous: Option<(AgentState, Option<CallId>)> = before.map(|interval| (interval.state, interval.call.clone()));
+    let mut previous: Option<(AgentState, Option<CallId>)> =
+        before.map(|interval| (interval.state, interval.call.clone()));
     for interval in intervals {
         if interval.state.belongs_to_call() {
             let own = if interval.state.has_call() { own_touch(&touches, interval) } else { None };
@@ -195,7 +196,8 @@ impl Register {
     /// Takes a value, unless a later one is known.
     pub fn join(&mut self, at: OccurredAt, arrival: Arrival, value: Option<&String>) {
         let Some(value) = value else { return };
-        let newer = self.0.as_ref().is_none_or(|(known_at, known_arrival, _)| (at, arrival) > (*known_at, *known_arrival));
+        let newer =
+            self.0.as_ref().is_none_or(|(known_at, known_arrival, _)| (at, arrival) > (*known_at, *known_arrival));
         if newer {
             self.0 = Some((at, arrival, value.clone()));
         }
@@ -247,7 +249,9 @@ pub struct AgentFold {
 impl AgentFold {
     /// Takes a fact of this agent; a repeat changes nothing.
     pub fn apply(&mut self, fact: &Fact, arrival: Arrival) {
-        let Some((_, entry)) = Entry::of(fact, arrival) else { return };
+        let Some((_, entry)) = Entry::of(fact, arrival) else {
+            return;
+        };
         if self.facts.insert(entry.fact) {
             self.entries.insert((entry.at, entry.arrival, entry.fact), entry.says);
             self.registers.join(fact, arrival);
@@ -295,7 +299,10 @@ pub struct AgentRow {
 
 impl std::fmt::Debug for AgentRow {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AgentRow").field("workspace", &self.workspace).field("state", &self.state).finish_non_exhaustive()
+        f.debug_struct("AgentRow")
+            .field("workspace", &self.workspace)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
     }
 }
 

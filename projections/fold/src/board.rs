@@ -54,10 +54,7 @@ impl Watermark {
         if fact.occurred_at_from == OccurredAtFrom::Received {
             return;
         }
-        let told = Self {
-            occurred_at: fact.occurred_at,
-            received_at: fact.received_at,
-        };
+        let told = Self { occurred_at: fact.occurred_at, received_at: fact.received_at };
         let later = held.is_none_or(|known| {
             told.occurred_at > known.occurred_at
                 || (told.occurred_at == known.occurred_at && told.received_at < known.received_at)
@@ -131,10 +128,8 @@ impl Board {
         let mut board = Self::new(workspace, settings);
         board.watermark = watermark;
         for (agent, memory) in agents {
-            let present: AgentPresent = serde_json::from_str(memory).map_err(|source| RestoreError {
-                what: "an agent",
-                source,
-            })?;
+            let present: AgentPresent =
+                serde_json::from_str(memory).map_err(|source| RestoreError { what: "an agent", source })?;
             if let Some(card) = present.card(&agent) {
                 board.visible.set(&document::agent_path(&agent), &card);
             }
@@ -142,16 +137,10 @@ impl Board {
         }
         let Some(watermark) = watermark else { return Ok(board) };
         let mut changes = Vec::new();
-        board.calls.roll(
-            board.settings.day_of(watermark.occurred_at),
-            &mut board.visible,
-            &mut changes,
-        );
+        board.calls.roll(board.settings.day_of(watermark.occurred_at), &mut board.visible, &mut changes);
         for (call, memory) in calls {
             let state = serde_json::from_str(memory).map_err(|source| RestoreError { what: "a call", source })?;
-            board
-                .calls
-                .restore(&board.workspace, &board.settings, &call, state, &mut board.visible);
+            board.calls.restore(&board.workspace, &board.settings, &call, state, &mut board.visible);
         }
         board.totals(&mut changes);
         board.touched = Touched::default();
@@ -166,11 +155,7 @@ impl Board {
         }
         Watermark::join(&mut self.watermark, fact);
         if let Some(watermark) = self.watermark {
-            let dropped = self.calls.roll(
-                self.settings.day_of(watermark.occurred_at),
-                &mut self.visible,
-                &mut changes,
-            );
+            let dropped = self.calls.roll(self.settings.day_of(watermark.occurred_at), &mut self.visible, &mut changes);
             for call in dropped {
                 self.touched.calls.remove(&call);
                 self.touched.dropped.insert(call);
@@ -179,10 +164,7 @@ impl Board {
         if let Some(agent) = &fact.agent {
             self.agent(agent, fact, &mut changes);
         }
-        if let Some(call) = self
-            .calls
-            .apply(&self.workspace, &self.settings, fact, &mut self.visible, &mut changes)
-        {
+        if let Some(call) = self.calls.apply(&self.workspace, &self.settings, fact, &mut self.visible, &mut changes) {
             self.touched.dropped.remove(&call);
             self.touched.calls.insert(call);
         }
@@ -208,19 +190,11 @@ impl Board {
     /// What is not a list: counters, obligations, the watermark.
     fn totals(&mut self, changes: &mut Vec<Change>) {
         let Some(watermark) = self.watermark else { return };
-        let today = self
-            .calls
-            .today(self.settings.day_of(watermark.occurred_at), &self.settings);
+        let today = self.calls.today(self.settings.day_of(watermark.occurred_at), &self.settings);
         changes.extend(self.visible.set(document::TODAY, &today));
         changes.extend(self.visible.set(document::OPEN_MISSED_CALLS, &self.calls.open_missed()));
-        changes.extend(
-            self.visible
-                .set(document::WATERMARK_OCCURRED, &watermark.occurred_at.to_rfc3339()),
-        );
-        changes.extend(
-            self.visible
-                .set(document::WATERMARK_RECEIVED, &watermark.received_at.to_rfc3339()),
-        );
+        changes.extend(self.visible.set(document::WATERMARK_OCCURRED, &watermark.occurred_at.to_rfc3339()));
+        changes.extend(self.visible.set(document::WATERMARK_RECEIVED, &watermark.received_at.to_rfc3339()));
     }
 
     /// The workspace.
@@ -250,9 +224,7 @@ impl Board {
     /// Today's counters, as shown.
     #[must_use]
     pub fn today(&self) -> Today {
-        let day = self
-            .watermark
-            .map_or(0, |watermark| self.settings.day_of(watermark.occurred_at));
+        let day = self.watermark.map_or(0, |watermark| self.settings.day_of(watermark.occurred_at));
         self.calls.today(day, &self.settings)
     }
 

@@ -224,7 +224,8 @@ impl CallState {
 
     /// The latest summary that says something, by its first arrival.
     fn says<T>(&self, what: impl Fn(&Summary) -> Option<T>) -> Option<T> {
-        let ranked = self.summaries.iter().filter_map(|(id, summary)| Some(((summary.received_at, *id), what(summary)?)));
+        let ranked =
+            self.summaries.iter().filter_map(|(id, summary)| Some(((summary.received_at, *id), what(summary)?)));
         ranked.max_by_key(|(rank, _)| *rank).map(|(_, value)| value)
     }
 
@@ -260,8 +261,12 @@ impl CallState {
                 agents.push(agent);
             }
         }
-        let mut others: Vec<(&EventRank, &AgentId)> =
-            self.agents.iter().filter(|(agent, _)| !agents.contains(agent)).map(|(agent, rank)| (rank, agent)).collect();
+        let mut others: Vec<(&EventRank, &AgentId)> = self
+            .agents
+            .iter()
+            .filter(|(agent, _)| !agents.contains(agent))
+            .map(|(agent, rank)| (rank, agent))
+            .collect();
         others.sort();
         agents.extend(others.into_iter().map(|(_, agent)| agent.clone()));
         agents
@@ -276,7 +281,9 @@ fn outcome(
     ringing_known: bool,
     settings: &Settings,
 ) -> Outcome {
-    let Some(ended_at) = ended_at else { return Outcome::InProgress };
+    let Some(ended_at) = ended_at else {
+        return Outcome::InProgress;
+    };
     match (direction, answered_at) {
         (_, Some(_)) => Outcome::Answered,
         (Some(Direction::Outbound), None) => Outcome::NoAnswer,
@@ -305,8 +312,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Self; 5] =
-        [Self::InProgress, Self::Answered, Self::Missed, Self::ShortAbandon, Self::NoAnswer];
+    pub const ALL: [Self; 5] = [Self::InProgress, Self::Answered, Self::Missed, Self::ShortAbandon, Self::NoAnswer];
 
     /// The word in SQL and HTTP.
     #[must_use]

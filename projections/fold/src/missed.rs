@@ -143,7 +143,8 @@ fn obligation(
             reason: if call.is_outbound() { "reached" } else { "rang_again" },
         });
     let until = closing.as_ref().map(|closing| closing.at);
-    let attempts = later().filter(|call| call.is_outbound() && until.is_none_or(|until| call.started_at <= until)).count();
+    let attempts =
+        later().filter(|call| call.is_outbound() && until.is_none_or(|until| call.started_at <= until)).count();
     let repeats = calls
         .iter()
         .filter(|call| call.call != missed.call)

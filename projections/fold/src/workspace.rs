@@ -71,7 +71,9 @@ impl WorkspaceFold {
         }
         let mut by_caller: BTreeMap<String, Vec<CallerCall>> = BTreeMap::new();
         for (call, state) in &self.calls {
-            let Some(row) = state.row(&self.workspace, call, &self.settings) else { continue };
+            let Some(row) = state.row(&self.workspace, call, &self.settings) else {
+                continue;
+            };
             match &row.caller {
                 Some(caller) => by_caller.entry(caller.clone()).or_default().push(CallerCall::of(&row)),
                 None => rows.missed_calls.extend(obligations(&self.workspace, None, &[CallerCall::of(&row)])),

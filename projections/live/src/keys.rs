@@ -36,13 +36,6 @@ impl Keys {
 
     /// In the order in which the scripts take them.
     pub(crate) fn of_state(&self) -> [&str; 6] {
-        [
-            &self.meta,
-            &self.progress,
-            &self.board,
-            &self.agents,
-            &self.calls,
-            &self.deltas,
-        ]
+        [&self.meta, &self.progress, &self.board, &self.agents, &self.calls, &self.deltas]
     }
 }

@@ -85,10 +85,7 @@ impl BoardReader {
     /// # Errors
     /// Where `url` is no Redis URL.
     pub fn new(url: &str, workspace: &WorkspaceId) -> Result<Self, redis::RedisError> {
-        Ok(Self {
-            client: redis::Client::open(url)?,
-            keys: Keys::of(workspace),
-        })
+        Ok(Self { client: redis::Client::open(url)?, keys: Keys::of(workspace) })
     }
 
     /// Reads the board and its version in one step, and a follower that goes on from there.
@@ -97,12 +94,7 @@ impl BoardReader {
     /// [`ReadError`].
     pub async fn snapshot(&self) -> Result<(Snapshot, Follower), ReadError> {
         let mut connection = connect(&self.client).await?;
-        type Answer = (
-            Vec<Option<String>>,
-            BTreeMap<String, String>,
-            BTreeMap<String, String>,
-            Vec<String>,
-        );
+        type Answer = (Vec<Option<String>>, BTreeMap<String, String>, BTreeMap<String, String>, Vec<String>);
         let (meta, board, pulse, time): Answer = redis::pipe()
             .atomic()
             .cmd("HMGET")
@@ -127,18 +119,8 @@ impl BoardReader {
         if visible.root().to_string() != *root {
             return Err(malformed("its root is not that of its values"));
         }
-        let snapshot = Snapshot {
-            generation: generation.clone(),
-            version,
-            visible,
-            pulse: pulse_of(&pulse, &time),
-        };
-        let follower = Follower {
-            connection,
-            keys: self.keys.clone(),
-            generation: generation.clone(),
-            version,
-        };
+        let snapshot = Snapshot { generation: generation.clone(), version, visible, pulse: pulse_of(&pulse, &time) };
+        let follower = Follower { connection, keys: self.keys.clone(), generation: generation.clone(), version };
         Ok((snapshot, follower))
     }
 
@@ -147,12 +129,8 @@ impl BoardReader {
     /// # Errors
     /// [`ReadError::Redis`].
     pub async fn pulse(&self, connection: &mut MultiplexedConnection) -> Result<Pulse, ReadError> {
-        let (pulse, time): (BTreeMap<String, String>, Vec<String>) = redis::pipe()
-            .atomic()
-            .hgetall(&self.keys.pulse)
-            .cmd("TIME")
-            .query_async(connection)
-            .await?;
+        let (pulse, time): (BTreeMap<String, String>, Vec<String>) =
+            redis::pipe().atomic().hgetall(&self.keys.pulse).cmd("TIME").query_async(connection).await?;
         Ok(pulse_of(&pulse, &time))
     }
 
@@ -169,9 +147,7 @@ fn pulse_of(pulse: &BTreeMap<String, String>, time: &[String]) -> Pulse {
     let number = |name: &str| pulse.get(name).and_then(|text| text.parse::<i64>().ok());
     let millis = |value: i64| Duration::from_millis(u64::try_from(value).unwrap_or(0));
     let part = |index: usize| time.get(index).and_then(|text| text.parse::<i64>().ok());
-    let now = part(0)
-        .zip(part(1))
-        .map(|(seconds, micros)| seconds * 1000 + micros / 1000);
+    let now = part(0).zip(part(1)).map(|(seconds, micros)| seconds * 1000 + micros / 1000);
     Pulse {
         age: number("at").zip(now).map(|(at, now)| millis(now - at)),
         lag_facts: number("lagFacts").unwrap_or(0),
@@ -200,9 +176,7 @@ pub struct Follower {
 
 impl std::fmt::Debug for Follower {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Follower")
-            .field("version", &self.version)
-            .finish_non_exhaustive()
+        f.debug_struct("Follower").field("version", &self.version).finish_non_exhaustive()
     }
 }
 
@@ -214,19 +188,12 @@ impl Follower {
     pub async fn next(&mut self) -> Result<Followed, ReadError> {
         let mut read = redis::cmd("XREAD");
         read.arg("COUNT").arg(AT_ONCE).arg("BLOCK").arg(WAIT.as_millis() as u64);
-        read.arg("STREAMS")
-            .arg(&self.keys.deltas)
-            .arg(format!("{}-0", self.version));
+        read.arg("STREAMS").arg(&self.keys.deltas).arg(format!("{}-0", self.version));
         let reply: Option<StreamReadReply> = read.query_async(&mut self.connection).await?;
         let entries = reply.into_iter().flat_map(|reply| reply.keys).flat_map(|key| key.ids);
         let mut deltas = Vec::new();
         for entry in entries {
-            let field = |name: &str| {
-                entry
-                    .map
-                    .get(name)
-                    .and_then(|value| String::from_redis_value_ref(value).ok())
-            };
+            let field = |name: &str| entry.map.get(name).and_then(|value| String::from_redis_value_ref(value).ok());
             if field("g").as_deref() != Some(self.generation.as_str()) {
                 return Ok(Followed::Broken);
             }
@@ -242,11 +209,7 @@ impl Follower {
         if !deltas.is_empty() {
             return Ok(Followed::Deltas(deltas));
         }
-        if self.still_ours().await? {
-            Ok(Followed::Quiet)
-        } else {
-            Ok(Followed::Broken)
-        }
+        if self.still_ours().await? { Ok(Followed::Quiet) } else { Ok(Followed::Broken) }
     }
 
     /// Whether the state is still of the life that is followed. A new life would start below our version, and waiting

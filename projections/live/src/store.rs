@@ -49,24 +49,14 @@ impl Decoder {
     }
 
     async fn decode(&self, partition: i32, record: &Record) -> Result<Fact, StoreError> {
-        let poison = |reason: String| StoreError::Poison {
-            partition,
-            offset: record.offset,
-            reason,
-        };
+        let poison = |reason: String| StoreError::Poison { partition, offset: record.offset, reason };
         let Some(registry) = &self.registry else {
-            return self
-                .codec
-                .decode(&record.value)
-                .map_err(|error| poison(error.to_string()));
+            return self.codec.decode(&record.value).map_err(|error| poison(error.to_string()));
         };
-        registry
-            .decode(&self.codec, &record.value)
-            .await
-            .map_err(|error| match error {
-                RegistryError::Unreachable { .. } => StoreError::unavailable(error),
-                RegistryError::Refused { .. } | RegistryError::Codec(_) => poison(error.to_string()),
-            })
+        registry.decode(&self.codec, &record.value).await.map_err(|error| match error {
+            RegistryError::Unreachable { .. } => StoreError::unavailable(error),
+            RegistryError::Refused { .. } | RegistryError::Codec(_) => poison(error.to_string()),
+        })
     }
 }
 
@@ -133,9 +123,7 @@ pub struct LiveStore {
 
 impl std::fmt::Debug for LiveStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LiveStore")
-            .field("workspace", &self.workspace)
-            .finish_non_exhaustive()
+        f.debug_struct("LiveStore").field("workspace", &self.workspace).finish_non_exhaustive()
     }
 }
 
@@ -214,39 +202,18 @@ impl LiveStore {
         let mut connection = self.connection().await?;
         let mut pipe = redis::pipe();
         pipe.atomic();
-        for key in [
-            &self.keys.meta,
-            &self.keys.progress,
-            &self.keys.board,
-            &self.keys.agents,
-            &self.keys.calls,
-        ] {
+        for key in [&self.keys.meta, &self.keys.progress, &self.keys.board, &self.keys.agents, &self.keys.calls] {
             pipe.hgetall(key);
         }
         let answer = pipe.query_async(&mut connection).await;
         let (meta, progress, board, agents, calls) = answer.map_err(|error| self.failed(error))?;
-        Ok(Read {
-            meta,
-            progress,
-            board,
-            agents,
-            calls,
-        })
+        Ok(Read { meta, progress, board, agents, calls })
     }
 
     /// The stored state, if it is whole and of this build and these settings; else why not.
     fn restore(&self, read: &Read) -> Result<Loaded, String> {
-        let meta = |name: &str| {
-            read.meta
-                .get(name)
-                .map(String::as_str)
-                .ok_or_else(|| format!("meta has no {name}"))
-        };
-        let number = |name: &str| {
-            meta(name)?
-                .parse::<u64>()
-                .map_err(|_| format!("meta's {name} is no number"))
-        };
+        let meta = |name: &str| read.meta.get(name).map(String::as_str).ok_or_else(|| format!("meta has no {name}"));
+        let number = |name: &str| meta(name)?.parse::<u64>().map_err(|_| format!("meta's {name} is no number"));
         if meta("format")? != FORMAT || meta("settings")? != settings_text(&self.settings) {
             return Err("it was written by another build or under other settings".to_owned());
         }
@@ -254,14 +221,8 @@ impl LiveStore {
             Some(text) => serde_json::from_str(text).map_err(|error| error.to_string())?,
             None => None,
         };
-        let agents = read
-            .agents
-            .iter()
-            .filter_map(|(id, memory)| Some((AgentId::new(id).ok()?, memory.as_str())));
-        let calls = read
-            .calls
-            .iter()
-            .filter_map(|(id, memory)| Some((CallId::new(id).ok()?, memory.as_str())));
+        let agents = read.agents.iter().filter_map(|(id, memory)| Some((AgentId::new(id).ok()?, memory.as_str())));
+        let calls = read.calls.iter().filter_map(|(id, memory)| Some((CallId::new(id).ok()?, memory.as_str())));
         let board = Board::restore(self.workspace.clone(), self.settings, watermark, agents, calls)
             .map_err(|error| error.to_string())?;
         let stored = read.board.iter().map(|(path, json)| (path.as_str(), json.as_str()));
@@ -309,10 +270,7 @@ impl LiveStore {
     async fn decode(&self, batch: &Batch, skip_below: &BTreeMap<String, i64>) -> Result<Vec<Fact>, StoreError> {
         let mut facts = Vec::new();
         for slice in &batch.slices {
-            let applied = skip_below
-                .get(&slice_name(&batch.topic, slice.partition))
-                .copied()
-                .unwrap_or(0);
+            let applied = skip_below.get(&slice_name(&batch.topic, slice.partition)).copied().unwrap_or(0);
             for record in &slice.records {
                 if record.offset.0 >= applied && workspace_of_key(&record.key) == Some(self.workspace.as_str()) {
                     facts.push(self.decoder.decode(slice.partition, record).await?);
@@ -341,14 +299,7 @@ impl Store for LiveStore {
                 let board = Board::new(self.workspace.clone(), self.settings);
                 let sizes = [board.visible().len(), 0, 0];
                 let generation = uuid::Uuid::new_v4().simple().to_string();
-                Loaded {
-                    board,
-                    generation,
-                    seq: 0,
-                    version: 0,
-                    progress: BTreeMap::new(),
-                    sizes,
-                }
+                Loaded { board, generation, seq: 0, version: 0, progress: BTreeMap::new(), sizes }
             });
             let mut connection = self.connection().await?;
             let mut call = self.acquire.prepare_invoke();
@@ -356,13 +307,8 @@ impl Store for LiveStore {
                 call.key(key);
             }
             let as_read = |name: &str| read.meta.get(name).map_or("", String::as_str);
-            call.arg(&self.owner)
-                .arg(as_read("generation"))
-                .arg(as_read("seq"))
-                .arg(u8::from(made_anew));
-            call.arg(&loaded.generation)
-                .arg(FORMAT)
-                .arg(settings_text(&self.settings));
+            call.arg(&self.owner).arg(as_read("generation")).arg(as_read("seq")).arg(u8::from(made_anew));
+            call.arg(&loaded.generation).arg(FORMAT).arg(settings_text(&self.settings));
             call.arg(loaded.board.root().to_string());
             let visible = loaded.board.visible();
             call.arg(if made_anew { visible.len() } else { 0 });
@@ -374,10 +320,7 @@ impl Store for LiveStore {
             for partition in partitions {
                 call.arg(slice_name(topic, *partition));
             }
-            let answer: redis::Value = call
-                .invoke_async(&mut connection)
-                .await
-                .map_err(|error| self.failed(error))?;
+            let answer: redis::Value = call.invoke_async(&mut connection).await.map_err(|error| self.failed(error))?;
             // Anything but a list: the state changed since it was read; read it again.
             let Ok(numbers) = redis::from_redis_value::<Vec<i64>>(answer) else {
                 continue;
@@ -386,11 +329,7 @@ impl Store for LiveStore {
             for (partition, pair) in partitions.iter().zip(numbers.chunks_exact(2)) {
                 let &[next, epoch] = pair else { continue };
                 loaded.progress.insert(slice_name(topic, *partition), next);
-                positions.push(Position {
-                    partition: *partition,
-                    next_offset: NextOffset(next),
-                    epoch: Epoch(epoch),
-                });
+                positions.push(Position { partition: *partition, next_offset: NextOffset(next), epoch: Epoch(epoch) });
             }
             self.loaded = Some(loaded);
             return Ok(positions);
@@ -401,11 +340,7 @@ impl Store for LiveStore {
         if self.loaded.is_none() {
             self.reload(batch).await?;
         }
-        let known = self
-            .loaded
-            .as_ref()
-            .map(|loaded| loaded.progress.clone())
-            .unwrap_or_default();
+        let known = self.loaded.as_ref().map(|loaded| loaded.progress.clone()).unwrap_or_default();
         let skip_below = if self.uncertain { known.clone() } else { BTreeMap::new() };
         let facts = self.decode(batch, &skip_below).await?;
         let mut connection = self.connection().await?;
@@ -431,16 +366,9 @@ impl Store for LiveStore {
         }
         let root = loaded.board.root();
         let watermark = serde_json::to_string(&loaded.board.watermark()).map_err(StoreError::unavailable)?;
-        call.arg(uuid::Uuid::new_v4().simple().to_string())
-            .arg(loaded.version)
-            .arg(root.to_string())
-            .arg(watermark);
+        call.arg(uuid::Uuid::new_v4().simple().to_string()).arg(loaded.version).arg(root.to_string()).arg(watermark);
         if loaded.version > before {
-            let delta = Delta {
-                version: loaded.version,
-                changes: changes.clone(),
-                hash: root,
-            };
+            let delta = Delta { version: loaded.version, changes: changes.clone(), hash: root };
             call.arg(serde_json::to_string(&delta).map_err(StoreError::unavailable)?);
         } else {
             call.arg("");
@@ -449,39 +377,30 @@ impl Store for LiveStore {
         call.arg(batch.slices.len());
         for slice in &batch.slices {
             let name = slice_name(&batch.topic, slice.partition);
-            let from = skip_below
-                .get(&name)
-                .map_or(slice.from.0, |applied| slice.from.0.max(*applied));
+            let from = skip_below.get(&name).map_or(slice.from.0, |applied| slice.from.0.max(*applied));
             let to = slice.to.0.max(from);
             call.arg(&name).arg(slice.epoch.0).arg(from).arg(to);
             loaded.progress.insert(name, to);
         }
-        let sets: Vec<(&str, &str)> = changes
-            .iter()
-            .filter_map(|change| Some((change.path.as_str(), change.json()?)))
-            .collect();
+        let sets: Vec<(&str, &str)> =
+            changes.iter().filter_map(|change| Some((change.path.as_str(), change.json()?))).collect();
         call.arg(sets.len());
         for (path, json) in sets {
             call.arg(path).arg(json);
         }
-        let removes: Vec<&str> = changes
-            .iter()
-            .filter(|change| change.op == Op::Remove)
-            .map(|change| change.path.as_str())
-            .collect();
+        let removes: Vec<&str> =
+            changes.iter().filter(|change| change.op == Op::Remove).map(|change| change.path.as_str()).collect();
         call.arg(removes.len());
         for path in removes {
             call.arg(path);
         }
         call.arg(touched.agents.len());
         for agent in &touched.agents {
-            call.arg(agent.as_str())
-                .arg(loaded.board.agent_memory(agent).unwrap_or_default());
+            call.arg(agent.as_str()).arg(loaded.board.agent_memory(agent).unwrap_or_default());
         }
         call.arg(touched.calls.len());
         for id in &touched.calls {
-            call.arg(id.as_str())
-                .arg(loaded.board.call_memory(id).unwrap_or_default());
+            call.arg(id.as_str()).arg(loaded.board.call_memory(id).unwrap_or_default());
         }
         call.arg(touched.dropped.len());
         for id in &touched.dropped {
@@ -515,10 +434,7 @@ impl Store for LiveStore {
         let mut call = self.beat.prepare_invoke();
         call.key(&self.keys.meta).key(&self.keys.pulse);
         call.arg(&self.owner).arg(generation).arg(lag.facts).arg(lag.millis);
-        let answer: String = call
-            .invoke_async(&mut connection)
-            .await
-            .map_err(|error| self.failed(error))?;
+        let answer: String = call.invoke_async(&mut connection).await.map_err(|error| self.failed(error))?;
         if answer == "lost" {
             tracing::warn!(workspace = %self.workspace, "the live state is gone from Redis; it is rebuilt from the log");
             self.loss.tell();
@@ -532,27 +448,16 @@ fn slice_name(topic: &str, partition: i32) -> String {
 }
 
 fn next_offsets(progress: &BTreeMap<String, i64>) -> BTreeMap<String, i64> {
-    progress
-        .iter()
-        .filter_map(|(name, at)| Some((name.strip_suffix("/next")?.to_owned(), *at)))
-        .collect()
+    progress.iter().filter_map(|(name, at)| Some((name.strip_suffix("/next")?.to_owned(), *at))).collect()
 }
 
 /// What the settings are, to notice that they changed.
 fn settings_text(settings: &Settings) -> String {
-    format!(
-        "{} {} {}",
-        settings.short_abandon_seconds, settings.service_level_seconds, settings.zone
-    )
+    format!("{} {} {}", settings.short_abandon_seconds, settings.service_level_seconds, settings.zone)
 }
 
 /// Fenced at the slice that was refused, or at the first where the whole state was.
 fn fenced(batch: &Batch, name: Option<&str>) -> StoreError {
-    let refused = batch
-        .slices
-        .iter()
-        .find(|slice| name == Some(slice_name(&batch.topic, slice.partition).as_str()));
-    StoreError::Fenced {
-        partition: refused.or(batch.slices.first()).map_or(0, |slice| slice.partition),
-    }
+    let refused = batch.slices.iter().find(|slice| name == Some(slice_name(&batch.topic, slice.partition).as_str()));
+    StoreError::Fenced { partition: refused.or(batch.slices.first()).map_or(0, |slice| slice.partition) }
 }

@@ -1,9 +1,11 @@
 //! Agents: add the batch's entries to the timelines, compute the changed tails anew, write the difference.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use helix_fold::agent::{AgentRow, Entry, Interval, IntervalRow, Registers, Says, StaleTail, TOUCH_GRACE_MILLIS, intervals};
+use helix_fold::agent::{
+    AgentRow, Entry, Interval, IntervalRow, Registers, Says, StaleTail, TOUCH_GRACE_MILLIS, intervals,
+};
 use helix_schemas::{
     fact::AgentState,
     id::FactId,
@@ -37,12 +39,12 @@ pub(crate) async fn apply(
     facts: &[Arrived],
     changes: &mut Changes,
 ) -> Result<(), PostgresError> {
-    let changed = add_entries(tx, facts).await?;
+    let Added { changed, entries } = add_entries(tx, facts).await?;
     if changed.is_empty() {
         return Ok(());
     }
     let tails = load_tails(tx, &changed).await?;
-    let registers = join_registers(tx, facts, &changed).await?;
+    let registers = join_registers(tx, facts, &changed, &entries).await?;
     let mut held = load_agent_rows(tx, &changed).await?;
 
     let mut gone: Vec<IntervalRow> = Vec::new();
@@ -87,11 +89,22 @@ pub(crate) async fn apply(
     rows::upsert(tx, &presents).await
 }
 
-/// Adds entries that are new, and tells for each agent the earliest moment at which something was added.
-async fn add_entries(tx: &mut PgConnection, facts: &[Arrived]) -> Result<BTreeMap<Key, OccurredAt>, PostgresError> {
+/// What a batch added to the timelines.
+#[derive(Default)]
+struct Added {
+    /// For each agent the earliest moment at which something was added.
+    changed: BTreeMap<Key, OccurredAt>,
+    /// Which facts were new, each at the arrival that counts.
+    entries: BTreeSet<(WorkspaceId, FactId, i64)>,
+}
+
+/// Adds entries that are new; a repeat adds nothing.
+async fn add_entries(tx: &mut PgConnection, facts: &[Arrived]) -> Result<Added, PostgresError> {
     let mut entries: Vec<Value> = Vec::new();
     for Arrived { fact, offset, .. } in facts {
-        let Some((agent, entry)) = Entry::of(fact, offset.0) else { continue };
+        let Some((agent, entry)) = Entry::of(fact, offset.0) else {
+            continue;
+        };
         let (state, reason, call) = match &entry.says {
             Says::State { state, reason } => (Some(state.as_str()), reason.as_deref(), None),
             Says::Touch { call } => (None, None, Some(call.as_str())),
@@ -102,26 +115,28 @@ async fn add_entries(tx: &mut PgConnection, facts: &[Arrived]) -> Result<BTreeMa
         }));
     }
     if entries.is_empty() {
-        return Ok(BTreeMap::new());
+        return Ok(Added::default());
     }
     // A repeat within the batch meets the row of the first: the earlier arrival stays, as between batches.
-    let added = sqlx::query(
+    let found = sqlx::query(
         "insert into helix.agent_timeline
          select * from jsonb_populate_recordset(null::helix.agent_timeline, $1)
          on conflict (workspace_id, fact_id) do nothing
-         returning workspace_id, agent_id, occurred_at",
+         returning workspace_id, agent_id, occurred_at, fact_id, arrival",
     )
     .bind(Value::Array(entries))
     .fetch_all(tx)
     .await?;
-    let mut changed: BTreeMap<Key, OccurredAt> = BTreeMap::new();
-    for row in &added {
+    let mut added = Added::default();
+    for row in &found {
         let at = moment(row.try_get("occurred_at")?);
+        let fact = FactId::from_uuid(row.try_get::<Uuid, _>("fact_id")?);
+        added.entries.insert((rows::workspace(TIMELINE, row)?, fact, row.try_get("arrival")?));
         let key = (rows::workspace(TIMELINE, row)?, rows::agent(TIMELINE, row)?);
-        let earliest = changed.entry(key).or_insert(at);
+        let earliest = added.changed.entry(key).or_insert(at);
         *earliest = at.min(*earliest);
     }
-    Ok(changed)
+    Ok(added)
 }
 
 type Columns<'a> = (Vec<&'a str>, Vec<&'a str>, Vec<DateTime<Utc>>);
@@ -208,9 +223,7 @@ async fn load_entries(
                 state: AgentState::from_word(word).ok_or_else(|| bad(TIMELINE, "a state that is none"))?,
                 reason: row.try_get("reason")?,
             },
-            None => Says::Touch {
-                call: CallId::new(row.try_get("call_id")?).map_err(|error| bad(TIMELINE, error))?,
-            },
+            None => Says::Touch { call: CallId::new(row.try_get("call_id")?).map_err(|error| bad(TIMELINE, error))? },
         };
         let entry = Entry {
             at: moment(row.try_get("occurred_at")?),
@@ -225,12 +238,13 @@ async fn load_entries(
     Ok(())
 }
 
-/// Joins what the batch says of names and modes. Facts are joined in order of arrival, and ranks decide, so a repeat
-/// changes nothing.
+/// Joins what the batch's new facts say of names and modes. A repeat comes later than its first arrival, so it must not
+/// be asked again.
 async fn join_registers(
     tx: &mut PgConnection,
     facts: &[Arrived],
     changed: &BTreeMap<Key, OccurredAt>,
+    entries: &BTreeSet<(WorkspaceId, FactId, i64)>,
 ) -> Result<BTreeMap<Key, Registers>, PostgresError> {
     let (workspaces, agents, _) = columns(changed);
     let found = sqlx::query(
@@ -250,10 +264,10 @@ async fn join_registers(
     let mut written: BTreeMap<Key, Registers> = BTreeMap::new();
     for Arrived { fact, offset, .. } in facts {
         let Some(agent) = &fact.agent else { continue };
-        let key = (fact.workspace.clone(), agent.clone());
-        if !changed.contains_key(&key) {
+        if !entries.contains(&(fact.workspace.clone(), fact.id, offset.0)) {
             continue;
         }
+        let key = (fact.workspace.clone(), agent.clone());
         let held = registers.entry(key.clone()).or_default();
         let before = held.clone();
         held.join(fact, offset.0);

@@ -47,7 +47,9 @@ pub(crate) async fn apply(
         let state_json = serde_json::to_value(&state).map_err(|error| bad("helix.call_states", error))?;
         new_states.push(json!({"workspace_id": workspace, "call_id": call, "state": state_json}));
         let before = rows_before.remove(&key);
-        let Some(after) = state.row(workspace, call, &settings.of(workspace)) else { continue };
+        let Some(after) = state.row(workspace, call, &settings.of(workspace)) else {
+            continue;
+        };
         if before.as_ref() == Some(&after) {
             continue;
         }

@@ -21,7 +21,7 @@ use async_trait::async_trait;
 use helix_fold::settings::Settings;
 use helix_runtime::{Batch, Position, Store, StoreError};
 use helix_schemas::{
-    codec::{Codec, CodecError},
+    codec::Codec,
     fact::Fact,
     names::WorkspaceId,
     registry::{Registry, RegistryError},
@@ -124,11 +124,12 @@ impl PostgresStore {
         let mut facts = Vec::with_capacity(batch.len());
         for slice in &batch.slices {
             for record in &slice.records {
-                let fact = self.registry.decode(&self.codec, &record.value).await.map_err(|error| match error {
-                    RegistryError::Codec(error @ (CodecError::NotFramed | CodecError::Datum { .. })) => {
-                        StoreError::Poison { partition: slice.partition, offset: record.offset, reason: error.to_string() }
-                    }
-                    other => StoreError::unavailable(other),
+                let poison =
+                    |reason: String| StoreError::Poison { partition: slice.partition, offset: record.offset, reason };
+                let decoded = self.registry.decode(&self.codec, &record.value).await;
+                let fact = decoded.map_err(|error| match error {
+                    RegistryError::Codec(error) => poison(error.to_string()),
+                    RegistryError::Unreachable { .. } | RegistryError::Refused { .. } => StoreError::unavailable(error),
                 })?;
                 facts.push(apply::Arrived { fact, partition: slice.partition, offset: record.offset });
             }
@@ -145,6 +146,12 @@ impl Store for PostgresStore {
 
     async fn acquire(&mut self, topic: &str, partitions: &[i32]) -> Result<Vec<Position>, StoreError> {
         Ok(progress::acquire(&self.pool, topic, partitions).await?)
+    }
+
+    async fn standing(&mut self, topic: &str, partitions: &[i32]) -> Result<Option<Vec<Position>>, StoreError> {
+        let held = progress(&self.pool, topic).await?;
+        let positions = held.into_iter().filter(|at| partitions.contains(&at.partition));
+        Ok(Some(positions.map(Into::into).collect()))
     }
 
     async fn apply(&mut self, batch: &Batch) -> Result<(), StoreError> {

@@ -16,6 +16,12 @@ pub struct Progress {
     pub epoch: i64,
 }
 
+impl From<Progress> for Position {
+    fn from(at: Progress) -> Self {
+        Self { partition: at.partition, next_offset: NextOffset(at.next_offset), epoch: Epoch(at.epoch) }
+    }
+}
+
 /// Raises the epoch of partitions and tells where they stand; one never seen before stands at 0.
 pub(crate) async fn acquire(pool: &PgPool, topic: &str, partitions: &[i32]) -> Result<Vec<Position>, PostgresError> {
     let rows = sqlx::query(

@@ -37,8 +37,10 @@ pub struct StoredRoot {
 }
 
 fn read(bytes: &[u8]) -> Result<Root, PostgresError> {
-    Root::from_bytes(bytes)
-        .ok_or(PostgresError::Stored { table: "helix.projection_roots", reason: "a root of the wrong length".to_owned() })
+    Root::from_bytes(bytes).ok_or(PostgresError::Stored {
+        table: "helix.projection_roots",
+        reason: "a root of the wrong length".to_owned(),
+    })
 }
 
 /// Adds a batch's changes to the roots of the partition that wrote them.

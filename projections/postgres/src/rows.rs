@@ -115,6 +115,8 @@ pub(crate) fn moment(at: DateTime<Utc>) -> OccurredAt {
     OccurredAt::from_millis(at.timestamp_millis())
 }
 
+/// By value, so that it serves as the closure of a `map_err`.
+#[allow(clippy::needless_pass_by_value)]
 pub(crate) fn bad(table: &'static str, reason: impl ToString) -> PostgresError {
     PostgresError::Stored { table, reason: reason.to_string() }
 }

@@ -6,7 +6,7 @@
 //! paused and polling goes on, so that the group keeps this member and memory stays flat.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -17,6 +17,7 @@ use std::{
 use bytes::Bytes;
 use rdkafka::{
     ClientConfig, ClientContext, Message, Offset as KafkaOffset, Statistics, TopicPartitionList,
+    config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer, ConsumerContext},
     error::{KafkaError, RDKafkaErrorCode},
     types::RDKafkaRespErr,
@@ -24,7 +25,7 @@ use rdkafka::{
 use tokio::{runtime::Handle, sync::oneshot};
 
 use crate::{
-    metrics,
+    metrics::Meter,
     status::Status,
     store::{Batch, Epoch, NextOffset, Offset, Position, Record, Slice, Store, StoreError},
 };
@@ -33,6 +34,8 @@ const POLL: Duration = Duration::from_millis(100);
 const BEAT: Duration = Duration::from_secs(1);
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(5);
+/// A store that has not answered within this time does not answer: its connection may hang for ever.
+const STORE_PATIENCE: Duration = Duration::from_secs(30);
 const METADATA: Duration = Duration::from_secs(10);
 
 /// How this instance shares the topic with others.
@@ -157,7 +160,9 @@ struct Callbacks {
 
 impl ClientContext for Callbacks {
     fn stats(&self, statistics: Statistics) {
-        let Some(topic) = statistics.topics.get(&self.topic) else { return };
+        let Some(topic) = statistics.topics.get(&self.topic) else {
+            return;
+        };
         for (partition, told) in &topic.partitions {
             if *partition >= 0 && told.hi_offset >= 0 {
                 self.status.high_water(*partition, told.hi_offset);
@@ -167,6 +172,16 @@ impl ClientContext for Callbacks {
 
     fn error(&self, error: KafkaError, _reason: &str) {
         tracing::warn!(%error, "kafka client");
+    }
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+                tracing::error!(facility, "{message}");
+            }
+            RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice => tracing::warn!(facility, "{message}"),
+            RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => tracing::debug!(facility, "{message}"),
+        }
     }
 }
 
@@ -179,7 +194,11 @@ impl ConsumerContext for Callbacks {
             }
             return;
         }
-        let partitions = partitions.elements().iter().map(rdkafka::topic_partition_list::TopicPartitionListElem::partition).collect();
+        let partitions = partitions
+            .elements()
+            .iter()
+            .map(rdkafka::topic_partition_list::TopicPartitionListElem::partition)
+            .collect();
         let event = if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             Rebalance::Assigned(partitions)
         } else {
@@ -202,6 +221,7 @@ struct Loop<S> {
     store: S,
     status: Status,
     projection: String,
+    meter: Meter,
     runtime: Handle,
     stop: Arc<AtomicBool>,
     consumer: BaseConsumer<Callbacks>,
@@ -210,11 +230,25 @@ struct Loop<S> {
     held_bytes: usize,
     first_held: Option<Instant>,
     retry: Option<Retry>,
+    /// Rebalances that were noted and not worked off yet: a store that does not answer holds them up, not the polling.
+    rebalances: VecDeque<Rebalance>,
+    acquire_again: Option<Retry>,
+    /// A partition that turned out to be another instance's: the group must be asked anew.
+    fenced: Option<i32>,
     last_beat: Instant,
 }
 
 impl<S> Drop for Loop<S> {
+    /// A rebalance that was noted and never answered would keep the client from closing, so both kinds are answered here.
     fn drop(&mut self) {
+        let given_back = self
+            .consumer
+            .incremental_assign(&TopicPartitionList::new())
+            .and_then(|()| self.consumer.assignment())
+            .and_then(|all| self.consumer.incremental_unassign(&all));
+        if let Err(error) = given_back {
+            tracing::debug!(%error, "partitions could not be given back while leaving");
+        }
         self.consumer.context().ended.store(true, Ordering::Relaxed);
     }
 }
@@ -224,14 +258,33 @@ struct Retry {
     next_wait: Duration,
 }
 
+impl Retry {
+    /// Twice as long as the time before, within bounds.
+    fn after(before: Option<&Self>) -> Self {
+        let wait = before.map_or(FIRST_RETRY, |before| before.next_wait);
+        Self { at: Instant::now() + wait, next_wait: (wait * 2).min(LAST_RETRY) }
+    }
+}
+
+/// Waits for the store as long as it may take.
+async fn patiently<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    tokio::time::timeout(STORE_PATIENCE, asked).await.unwrap_or_else(|elapsed| Err(StoreError::unavailable(elapsed)))
+}
+
 impl<S: Store> Loop<S> {
     fn start(engine: Engine<S>, runtime: Handle, stop: Arc<AtomicBool>) -> Result<Self, EngineError> {
         let Engine { config, store, status } = engine;
-        let callbacks =
-            Callbacks { topic: config.topic.clone(), rebalances: Mutex::default(), status: status.clone(), ended: AtomicBool::new(false) };
+        let callbacks = Callbacks {
+            topic: config.topic.clone(),
+            rebalances: Mutex::default(),
+            status: status.clone(),
+            ended: AtomicBool::new(false),
+        };
         let consumer: BaseConsumer<Callbacks> = client_config(&config).create_with_context(callbacks)?;
         let projection = store.projection().to_owned();
+        let meter = Meter::new(&projection, &config.group, &config.topic);
         let mut this = Self {
+            meter,
             config,
             store,
             status,
@@ -244,13 +297,16 @@ impl<S: Store> Loop<S> {
             held_bytes: 0,
             first_held: None,
             retry: None,
+            rebalances: VecDeque::new(),
+            acquire_again: None,
+            fenced: None,
             last_beat: Instant::now(),
         };
         match this.config.membership {
             Membership::Group => this.consumer.subscribe(&[&this.config.topic])?,
             Membership::All => {
                 let partitions = this.all_partitions()?;
-                this.acquire(&partitions)?;
+                this.rebalances.push_back(Rebalance::Assigned(partitions));
             }
         }
         Ok(this)
@@ -286,6 +342,9 @@ impl<S: Store> Loop<S> {
         while !self.stopping() {
             self.poll()?;
             self.rebalance()?;
+            if let Some(partition) = self.fenced.take() {
+                self.rejoin(partition)?;
+            }
             if self.due() {
                 self.apply()?;
             }
@@ -321,7 +380,9 @@ impl<S: Store> Loop<S> {
             ),
         };
         // A record of a partition that was given back meanwhile: its next owner reads it.
-        let Some(held) = self.held.get_mut(&partition) else { return Ok(()) };
+        let Some(held) = self.held.get_mut(&partition) else {
+            return Ok(());
+        };
         self.held_records += 1;
         self.held_bytes += key.len() + value.len();
         held.last_timestamp = timestamp;
@@ -354,36 +415,44 @@ impl<S: Store> Loop<S> {
             || self.first_held.is_some_and(|first| first.elapsed() >= self.config.batch_time)
     }
 
+    fn noted(&mut self) {
+        let mut noted = self.consumer.context().rebalances.lock().unwrap_or_else(PoisonError::into_inner);
+        self.rebalances.extend(noted.drain(..));
+    }
+
     fn rebalance(&mut self) -> Result<(), EngineError> {
-        let events = {
-            let mut noted = self.consumer.context().rebalances.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::take(&mut *noted)
-        };
-        for event in events {
+        self.noted();
+        while let Some(event) = self.rebalances.pop_front() {
             match event {
-                Rebalance::Assigned(partitions) => self.acquire(&partitions)?,
                 Rebalance::Revoked(partitions) => self.give_back(&partitions)?,
+                Rebalance::Assigned(partitions) => {
+                    if !self.acquire(&partitions)? {
+                        self.rebalances.push_front(Rebalance::Assigned(partitions));
+                        return Ok(());
+                    }
+                }
             }
         }
         Ok(())
     }
 
-    /// Raises the epoch of partitions, reads where they stand and reads on from there.
-    fn acquire(&mut self, partitions: &[i32]) -> Result<(), EngineError> {
-        let mut wait = FIRST_RETRY;
-        let positions = loop {
-            let asked = self.runtime.block_on(self.store.acquire(&self.config.topic, partitions));
-            match asked {
-                Ok(positions) => break positions,
-                Err(StoreError::Unavailable(error)) if !self.stopping() => {
-                    tracing::warn!(projection = self.projection, %error, "the store does not answer; trying again");
-                    std::thread::sleep(wait);
-                    wait = (wait * 2).min(LAST_RETRY);
-                }
-                Err(StoreError::Unavailable(_)) => return Ok(()),
-                Err(source) => return Err(self.store_error(source)),
+    /// Raises the epoch of partitions, reads where they stand and reads on from there. False where the store does not
+    /// answer: nothing flows of these partitions until it does.
+    fn acquire(&mut self, partitions: &[i32]) -> Result<bool, EngineError> {
+        if self.acquire_again.as_ref().is_some_and(|again| Instant::now() < again.at) {
+            return Ok(false);
+        }
+        let asked = self.runtime.block_on(patiently(self.store.acquire(&self.config.topic, partitions)));
+        let positions = match asked {
+            Ok(positions) => positions,
+            Err(StoreError::Unavailable(error)) => {
+                tracing::warn!(projection = self.projection, %error, "the store does not answer; trying again");
+                self.acquire_again = Some(Retry::after(self.acquire_again.as_ref()));
+                return Ok(false);
             }
+            Err(source) => return Err(self.store_error(source)),
         };
+        self.acquire_again = None;
         let mut list = TopicPartitionList::with_capacity(positions.len());
         for Position { partition, next_offset, epoch } in positions {
             list.add_partition_offset(&self.config.topic, partition, KafkaOffset::Offset(next_offset.0))?;
@@ -394,11 +463,14 @@ impl<S: Store> Loop<S> {
             Membership::Group => self.consumer.incremental_assign(&list)?,
             Membership::All => self.consumer.assign(&list)?,
         }
+        // The client remembers that a partition was paused, also from an earlier time it was ours.
         if self.retry.is_some() {
             self.consumer.pause(&list)?;
+        } else {
+            self.consumer.resume(&list)?;
         }
         tracing::info!(projection = self.projection, ?partitions, "partitions acquired");
-        Ok(())
+        Ok(true)
     }
 
     /// Applies what is held of revoked partitions (drops it where the group has given them to another already), then
@@ -432,31 +504,33 @@ impl<S: Store> Loop<S> {
     /// Applies everything that is held as one batch.
     fn apply(&mut self) -> Result<(), EngineError> {
         if self.held_records == 0 {
-            return Ok(());
+            // What was to be tried again may be another instance's by now.
+            return self.resume();
         }
         let batch = self.cut();
         let facts = batch.len();
         let begun = Instant::now();
-        let outcome = self.runtime.block_on(self.store.apply(&batch));
+        let outcome = self.runtime.block_on(patiently(self.store.apply(&batch)));
         match outcome {
             Ok(()) => {
-                metrics::batch(&self.projection, "applied", facts, begun.elapsed());
+                self.meter.batch("applied", facts, begun.elapsed());
                 self.applied(&batch);
                 self.resume()
             }
             Err(StoreError::Unavailable(error)) => {
-                metrics::batch(&self.projection, "unavailable", facts, begun.elapsed());
+                self.meter.batch("unavailable", facts, begun.elapsed());
                 tracing::warn!(projection = self.projection, %error, facts, "the store does not answer; trying again");
                 self.hold_again(batch);
                 self.back_off()
             }
             Err(StoreError::Fenced { partition }) => {
-                metrics::batch(&self.projection, "fenced", facts, begun.elapsed());
+                self.meter.batch("fenced", facts, begun.elapsed());
                 tracing::warn!(projection = self.projection, partition, "fenced: another instance holds the partition");
-                self.rejoin(partition)
+                self.let_go(partition);
+                Ok(())
             }
             Err(source @ StoreError::Poison { .. }) => {
-                metrics::batch(&self.projection, "poison", facts, begun.elapsed());
+                self.meter.batch("poison", facts, begun.elapsed());
                 Err(self.store_error(source))
             }
         }
@@ -493,11 +567,10 @@ impl<S: Store> Loop<S> {
     }
 
     fn back_off(&mut self) -> Result<(), EngineError> {
-        let wait = self.retry.as_ref().map_or(FIRST_RETRY, |retry| retry.next_wait);
         if self.retry.is_none() {
             self.consumer.pause(&self.consumer.assignment()?)?;
         }
-        self.retry = Some(Retry { at: Instant::now() + wait, next_wait: (wait * 2).min(LAST_RETRY) });
+        self.retry = Some(Retry::after(self.retry.as_ref()));
         Ok(())
     }
 
@@ -509,23 +582,37 @@ impl<S: Store> Loop<S> {
         Ok(())
     }
 
-    /// Drops everything and asks the group again who holds what: progress is read anew from the store. An instance that
-    /// takes every partition stops instead: its successor is at work.
-    fn rejoin(&mut self, partition: i32) -> Result<(), EngineError> {
-        if self.config.membership == Membership::All {
-            return Err(self.store_error(StoreError::Fenced { partition }));
-        }
+    /// Drops everything that is held; the loop rejoins the group before it goes on.
+    fn let_go(&mut self, partition: i32) {
         for partition in std::mem::take(&mut self.held).into_keys() {
             self.status.released(partition);
         }
         self.recount();
         self.retry = None;
+        self.fenced = Some(partition);
+    }
+
+    /// Asks the group again who holds what: progress is then read anew from the store. An instance that takes every
+    /// partition stops instead: its successor is at work.
+    fn rejoin(&mut self, partition: i32) -> Result<(), EngineError> {
+        if self.config.membership == Membership::All {
+            return Err(self.store_error(StoreError::Fenced { partition }));
+        }
         self.consumer.unsubscribe();
-        // Leaving revokes what we hold; what is noted until then is of the old membership.
         let deadline = Instant::now() + LAST_RETRY;
-        while self.consumer.assignment()?.count() > 0 && Instant::now() < deadline {
+        loop {
+            // What is noted until then is of the old membership: revocations are answered, assignments declined.
+            self.noted();
+            while let Some(event) = self.rebalances.pop_front() {
+                match event {
+                    Rebalance::Revoked(partitions) => self.give_back(&partitions)?,
+                    Rebalance::Assigned(_) => self.consumer.incremental_assign(&TopicPartitionList::new())?,
+                }
+            }
+            if self.consumer.assignment()?.count() == 0 || Instant::now() > deadline {
+                break;
+            }
             drop(self.consumer.poll(POLL));
-            self.rebalance()?;
         }
         self.consumer.subscribe(&[&self.config.topic])?;
         Ok(())
@@ -542,12 +629,30 @@ impl<S: Store> Loop<S> {
         self.last_beat = Instant::now();
         let now = now_millis();
         for (partition, status) in self.status.partitions() {
-            metrics::partition(&self.projection, &self.config.topic, partition, &status, now);
+            self.meter.partition(partition, &status, now);
         }
-        let told = self.runtime.block_on(self.store.beat(self.status.lag(now)));
+        let told = self.runtime.block_on(patiently(self.store.beat(self.status.lag(now))));
         if let Err(error) = told {
             tracing::debug!(projection = self.projection, %error, "the store did not take the beat");
         }
+        if let Some(partition) = self.taken() {
+            tracing::warn!(projection = self.projection, partition, "progress is not where this instance left it");
+            self.let_go(partition);
+        }
+    }
+
+    /// A partition that stands elsewhere in the store than here, or under another epoch.
+    fn taken(&mut self) -> Option<i32> {
+        let partitions: Vec<i32> = self.held.keys().copied().collect();
+        if partitions.is_empty() || self.retry.is_some() {
+            return None;
+        }
+        let asked = self.runtime.block_on(self.store.standing(&self.config.topic, &partitions));
+        let standing = asked.ok().flatten()?;
+        let moved = |at: &Position| {
+            self.held.get(&at.partition).is_some_and(|held| held.epoch != at.epoch || held.next != at.next_offset)
+        };
+        standing.iter().find(|at| moved(at)).map(|at| at.partition)
     }
 }
 

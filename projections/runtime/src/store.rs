@@ -138,6 +138,12 @@ pub trait Store: Send {
     /// or nothing at all.
     async fn apply(&mut self, batch: &Batch) -> Result<(), StoreError>;
 
+    /// Where partitions stand now, as stored; `None` where the store does not say. The engine asks about once a second, so
+    /// that an instance with nothing to write notices too that another took its partitions, or threw the rows away.
+    async fn standing(&mut self, _topic: &str, _partitions: &[i32]) -> Result<Option<Vec<Position>>, StoreError> {
+        Ok(None)
+    }
+
     /// Told about once a second how far behind the log this instance is, also when nothing happens. For stores that
     /// show their own freshness; failures are logged and forgotten.
     async fn beat(&mut self, _lag: Lag) -> Result<(), StoreError> {

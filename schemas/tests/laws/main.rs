@@ -1,5 +1,8 @@
 //! Laws of the written fact: what is encoded is decoded, ids ignore what a repeat may change, keys decide order.
 
+// What a helper of a test cannot make is a failed test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use helix_schemas::{
     codec::{Codec, CodecError},
     directory::{Applied, Directory, DirectoryEntry, EntryKind},
@@ -71,7 +74,11 @@ fn fact(body: Body) -> Fact {
         received_at: ReceivedAt::from_micros(1_774_343_392_000_001),
         raw: vec![0, 159, 146, 150, 255],
         raw_content_type: "application/json".into(),
-        source: Source { endpoint: "/api/supervisor/agent-event".into(), account: "demo_user".into(), request_id: "r".into() },
+        source: Source {
+            endpoint: "/api/supervisor/agent-event".into(),
+            account: "demo_user".into(),
+            request_id: "r".into(),
+        },
         normaliser: 1,
         body,
     }

@@ -16,10 +16,17 @@ pub(crate) struct Cli {
     pub(crate) verb: Verb,
 }
 
+/// The stack's verbs need the main thread to themselves, all others a runtime.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     #[command(flatten)]
     Stack(StackVerb),
+    #[command(flatten)]
+    Service(ServiceVerb),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ServiceVerb {
     /// Serve the HTTP edge: webhooks in, facts out; the directory.
     Ingest,
     /// Run a projector.
@@ -172,14 +179,14 @@ pub(crate) enum ReplayVerb {
         #[arg(long)]
         json: bool,
     },
-    /// Write facts to a file as JSON Lines, with a manifest.
+    /// Write facts as JSON Lines: to a file with a manifest, or to stdout.
     Export {
         #[command(flatten)]
         filter: FilterArgs,
-        /// The file; `<file>.manifest.json` is written beside it.
+        /// The file; `<file>.manifest.json` is written beside it. Stdout where none is named, or `-`.
         #[arg(long, value_name = "FILE")]
-        out: PathBuf,
-        /// Tell the manifest as JSON.
+        out: Option<PathBuf>,
+        /// With a file: tell the manifest as JSON.
         #[arg(long)]
         json: bool,
     },

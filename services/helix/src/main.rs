@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::{
-    cli::{Cli, Verb},
+    cli::{Cli, ServiceVerb, Verb},
     failure::Failure,
 };
 
@@ -38,7 +38,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     // that started them.
     let verb = match cli.verb {
         Verb::Stack(verb) => return stack::run(verb),
-        verb => verb,
+        Verb::Service(verb) => verb,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -48,19 +48,18 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     runtime.block_on(async move {
         let config = cli.config.as_deref();
         match verb {
-            Verb::Stack(_) => Ok(ExitCode::SUCCESS),
-            Verb::Registry(options) => services::registry(options).await,
-            Verb::ClickhouseLocal(options) => services::clickhouse_local(options).await,
-            Verb::Ingest => services::ingest(config).await,
-            Verb::Sidecar { workspace } => services::sidecar(config, &workspace).await,
-            Verb::Project { projection } => projectors::run(config, projection).await,
-            Verb::Replay(verb) => replay::replay(config, verb).await,
-            Verb::Audit(verb) => replay::audit(config, verb).await,
-            Verb::Projection(verb) => replay::projection(config, verb).await,
-            Verb::Simulate(options) => simulate::run(config, options).await,
-            Verb::Init => housekeeping::init(config).await,
-            Verb::CheckConfig => housekeeping::check_config(config),
-            Verb::Healthcheck { url } => housekeeping::healthcheck(&url).await,
+            ServiceVerb::Registry(options) => services::registry(options).await,
+            ServiceVerb::ClickhouseLocal(options) => services::clickhouse_local(options).await,
+            ServiceVerb::Ingest => services::ingest(config).await,
+            ServiceVerb::Sidecar { workspace } => services::sidecar(config, &workspace).await,
+            ServiceVerb::Project { projection } => projectors::run(config, projection).await,
+            ServiceVerb::Replay(verb) => replay::replay(config, verb).await,
+            ServiceVerb::Audit(verb) => replay::audit(config, verb).await,
+            ServiceVerb::Projection(verb) => replay::projection(config, verb).await,
+            ServiceVerb::Simulate(options) => simulate::run(config, options).await,
+            ServiceVerb::Init => housekeeping::init(config).await,
+            ServiceVerb::CheckConfig => housekeeping::check_config(config),
+            ServiceVerb::Healthcheck { url } => housekeeping::healthcheck(&url).await,
         }
     })
 }

@@ -19,7 +19,7 @@ use helix_schemas::{
     registry::{Registry, RegistryError},
     topics,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, task::AbortHandle};
 
 use crate::{
     cli::Projection,
@@ -29,7 +29,6 @@ use crate::{
 
 const CONSUMER: &str = "consumer";
 const STORE: &str = "store";
-const LIVE: &str = "live";
 /// A workspace whose live projector stopped is started again after this.
 const LIVE_AGAIN: Duration = Duration::from_secs(10);
 /// A component that is not there yet is asked again this often.
@@ -54,7 +53,12 @@ pub(crate) fn settings(config: &Config) -> Result<BTreeMap<WorkspaceId, Settings
     Ok(all)
 }
 
-pub(crate) fn engine_config(config: &Config, own: &ProjectorConfig, group: String, membership: Membership) -> EngineConfig {
+pub(crate) fn engine_config(
+    config: &Config,
+    own: &ProjectorConfig,
+    group: String,
+    membership: Membership,
+) -> EngineConfig {
     EngineConfig {
         brokers: config.log.brokers.clone(),
         topic: topics::FACTS.to_owned(),
@@ -149,18 +153,19 @@ async fn codec(
     Some((registry, Arc::new(codec)))
 }
 
-/// Says "ready" once partitions are held, and again "not ready" where none is held any more.
-fn watch_status(status: Status, readiness: Readiness, part: &'static str) {
-    tokio::spawn(async move {
+/// Says "ready" once partitions are held, and again "not ready" where none is held any more; until it is aborted.
+fn watch_status(status: Status, readiness: Readiness, part: String) -> AbortHandle {
+    let watching = tokio::spawn(async move {
         loop {
             if status.partitions().is_empty() {
-                readiness.not_ready(part, "no partition has been acquired yet");
+                readiness.not_ready(&part, "no partition has been acquired yet");
             } else {
-                readiness.ready(part);
+                readiness.ready(&part);
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     });
+    watching.abort_handle()
 }
 
 async fn drive<S: Store + 'static>(
@@ -169,7 +174,7 @@ async fn drive<S: Store + 'static>(
     stopped: watch::Receiver<bool>,
 ) -> Result<(), Failure> {
     readiness.ready(STORE);
-    watch_status(engine.status(), readiness.clone(), CONSUMER);
+    watch_status(engine.status(), readiness.clone(), CONSUMER.to_owned());
     engine.run(until(stopped)).await.map_err(|error| Failure::of(1, &error))
 }
 
@@ -180,7 +185,9 @@ async fn postgres(
     stopped: watch::Receiver<bool>,
 ) -> Result<(), Failure> {
     let settings = AllSettings(settings(config)?);
-    let Some((registry, codec)) = codec(config, &stopped, readiness).await else { return Ok(()) };
+    let Some((registry, codec)) = codec(config, &stopped, readiness).await else {
+        return Ok(());
+    };
     let opened = patiently("postgres", &stopped, readiness, async || {
         let pool = helix_postgres::connect(config.postgres.url.reveal(), config.postgres.connections).await?;
         helix_postgres::migrate(&pool).await?;
@@ -200,7 +207,9 @@ async fn clickhouse(
     stopped: watch::Receiver<bool>,
 ) -> Result<(), Failure> {
     let settings = settings(config)?;
-    let Some((registry, codec)) = codec(config, &stopped, readiness).await else { return Ok(()) };
+    let Some((registry, codec)) = codec(config, &stopped, readiness).await else {
+        return Ok(());
+    };
     let options = helix_clickhouse::Options {
         url: config.clickhouse.url.clone(),
         database: config.clickhouse.database.clone(),
@@ -224,31 +233,54 @@ async fn live(
     stopped: watch::Receiver<bool>,
 ) -> Result<(), Failure> {
     let settings = settings(config)?;
-    let Some((registry, codec)) = codec(config, &stopped, readiness).await else { return Ok(()) };
+    let Some((registry, codec)) = codec(config, &stopped, readiness).await else {
+        return Ok(());
+    };
     readiness.ready(STORE);
+    // Each board says for itself whether it is held.
+    readiness.ready(CONSUMER);
     let decoder = Decoder::new(codec, Some(registry));
     let mut running = tokio::task::JoinSet::new();
     for (workspace, own_settings) in settings {
-        let Some(workspace_config) = config.workspaces.get(workspace.as_str()) else { continue };
+        let Some(workspace_config) = config.workspaces.get(workspace.as_str()) else {
+            continue;
+        };
         let engine = engine_config(config, own, format!("helix-live-{workspace}"), Membership::All);
         let url = workspace_config.redis_url.reveal().to_owned();
         let (decoder, stopped, readiness) = (decoder.clone(), stopped.clone(), readiness.clone());
         running.spawn(async move {
-            let part = LIVE;
+            let part = format!("board of {workspace}");
+            readiness.not_ready(&part, "no partition has been acquired yet");
             loop {
-                let told = |status| watch_status(status, readiness.clone(), CONSUMER);
-                let outcome =
-                    helix_live::run(engine.clone(), &url, workspace.clone(), own_settings, decoder.clone(), stopped.clone(), told);
-                let Err(error) = outcome.await else { return };
-                // Fenced by a newer instance, or a fact that cannot be applied: this hospital waits, the others go on.
+                let mut watcher: Option<AbortHandle> = None;
+                let told = |status| {
+                    let next = watch_status(status, readiness.clone(), part.clone());
+                    if let Some(before) = watcher.replace(next) {
+                        before.abort();
+                    }
+                };
+                let outcome = helix_live::run(
+                    engine.clone(),
+                    &url,
+                    workspace.clone(),
+                    own_settings,
+                    decoder.clone(),
+                    stopped.clone(),
+                    told,
+                )
+                .await;
+                if let Some(watcher) = watcher {
+                    watcher.abort();
+                }
+                let Err(error) = outcome else { return };
+                // Fenced by another instance, or a fact that cannot be applied: this hospital waits, the others go on.
                 tracing::error!(%workspace, %error, "the live projector of a workspace stopped; starting it again");
-                readiness.not_ready(part, format!("the board of {workspace} stands still"));
+                readiness.not_ready(&part, "its projector stopped; it is started again");
                 let mut stopping = stopped.clone();
                 tokio::select! {
                     () = tokio::time::sleep(LIVE_AGAIN) => {}
                     _ended = stopping.wait_for(|stop| *stop) => return,
                 }
-                readiness.ready(part);
             }
         });
     }

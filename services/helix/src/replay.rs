@@ -40,7 +40,9 @@ fn moment(text: &str) -> Result<OccurredAt, Failure> {
 fn filter(args: FilterArgs) -> Result<Filter, Failure> {
     let kind = args.kind.map(|word| {
         let named = Kind::ALL.into_iter().find(|kind| kind.as_str().eq_ignore_ascii_case(&word));
-        named.ok_or_else(|| Failure::usage(format!("there is no kind {word}: {}", Kind::ALL.map(Kind::as_str).join(", "))))
+        named.ok_or_else(|| {
+            Failure::usage(format!("there is no kind {word}: {}", Kind::ALL.map(Kind::as_str).join(", ")))
+        })
     });
     Ok(Filter {
         workspace: args.workspace,
@@ -84,12 +86,20 @@ pub(crate) async fn replay(config: Option<&Path>, verb: ReplayVerb) -> Result<Ex
         }
         ReplayVerb::Export { filter: args, out, json } => {
             let filter = filter(args)?;
-            let path = out.clone();
+            let Some(path) = out.filter(|path| path.as_os_str() != "-") else {
+                blocking(move || {
+                    let mut out = BufWriter::new(io::stdout());
+                    tail::tail(&log, &filter, tail::From::Beginning, false, true, &stop, &mut out)
+                })
+                .await?;
+                return Ok(ExitCode::SUCCESS);
+            };
+            let shown = path.display().to_string();
             let manifest = blocking(move || export::export(&log, &filter, &path, &stop)).await?;
             if json {
                 tell(&manifest)?;
             } else {
-                println!("{} facts in {}, sha256 {}", manifest.facts, out.display(), manifest.sha256);
+                println!("{} facts in {shown}, sha256 {}", manifest.facts, manifest.sha256);
             }
         }
         ReplayVerb::Board { workspace, as_of, clock, json: _ } => {
@@ -139,7 +149,10 @@ fn show(report: &Report) {
             Some(difference) => {
                 let column = difference.column.map(|column| format!(", column {column}")).unwrap_or_default();
                 println!("  {:<16} {:>8} rows, DIFFERS", workspace.workspace, workspace.rows);
-                println!("    first difference: {}.{}, row {}{column}", report.projection, difference.table, difference.key);
+                println!(
+                    "    first difference: {}.{}, row {}{column}",
+                    report.projection, difference.table, difference.key
+                );
                 println!("      stored: {}", difference.stored);
                 println!("      log:    {}", difference.folded);
             }
@@ -186,7 +199,10 @@ pub(crate) async fn projection(config: Option<&Path>, verb: ProjectionVerb) -> R
             if json {
                 tell(&standings)?;
             } else {
-                println!("{:<12} {:<18} {:>9} {:>12} {:>12} {:>8} {:>6}", "projection", "topic", "partition", "next", "end", "lag", "epoch");
+                println!(
+                    "{:<12} {:<18} {:>9} {:>12} {:>12} {:>8} {:>6}",
+                    "projection", "topic", "partition", "next", "end", "lag", "epoch"
+                );
                 for at in standings {
                     println!(
                         "{:<12} {:<18} {:>9} {:>12} {:>12} {:>8} {:>6}",
@@ -202,8 +218,7 @@ pub(crate) async fn projection(config: Option<&Path>, verb: ProjectionVerb) -> R
             let registry = Registry::new(&config.registry.url);
             let codec =
                 registry.fact_codec().await.map_err(|error| Failure::unreachable("the schema registry", &error))?;
-            let store =
-                PostgresStore::new(pool.clone(), registry, Arc::new(codec), AllSettings(settings(&config)?));
+            let store = PostgresStore::new(pool.clone(), registry, Arc::new(codec), AllSettings(settings(&config)?));
             // A member of its own beside the projector that may be running.
             let own = ProjectorConfig { instance: String::new(), ..config.project.postgres.clone() };
             let engine = engine_config(&config, &own, POSTGRES_GROUP.to_owned(), Membership::Group);

@@ -1,9 +1,6 @@
 //! Verbs that serve.
 
-use std::{
-    path::Path,
-    process::ExitCode,
-};
+use std::{path::Path, process::ExitCode};
 
 use helix_chdb::{Access, RowPolicy};
 use helix_kit::{

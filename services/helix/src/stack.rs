@@ -9,6 +9,8 @@ use crate::{
     failure::Failure,
 };
 
+// By value, so that it serves as the closure of a `map_err`.
+#[allow(clippy::needless_pass_by_value)]
 fn failed(error: helix_local::Error) -> Failure {
     Failure::of(error.exit_code(), &error)
 }

@@ -78,39 +78,22 @@ impl App {
     /// # Errors
     /// [`IngestError::Config`] where the zone or a workspace's name is none, or the account has no key.
     pub fn new(parts: Parts) -> Result<Arc<Self>, IngestError> {
-        let Parts {
-            config,
-            publisher,
-            codecs,
-            directory,
-            liveness,
-            recent,
-            readiness,
-        } = parts;
+        let Parts { config, publisher, codecs, directory, liveness, recent, readiness } = parts;
         let zone: Tz =
             config.ingest.zone.parse().map_err(|_| {
                 IngestError::Config(format!("ingest.zone {:?} is no IANA time zone", config.ingest.zone))
             })?;
         if config.ingest.key.is_empty() {
-            return Err(IngestError::Config(
-                "ingest.key must be set: without it no webhook could be taken".to_owned(),
-            ));
+            return Err(IngestError::Config("ingest.key must be set: without it no webhook could be taken".to_owned()));
         }
         let mut workspaces = BTreeMap::new();
         for (slug, workspace) in &config.workspaces {
             let slug = WorkspaceId::new(slug).map_err(|error| IngestError::Config(format!("workspaces: {error}")))?;
-            let keys = Keys {
-                webhook: workspace.webhook_key.clone(),
-                register: workspace.register_key.clone(),
-            };
+            let keys = Keys { webhook: workspace.webhook_key.clone(), register: workspace.register_key.clone() };
             workspaces.insert(slug, keys);
         }
-        let registrar = Registrar::new(
-            directory.clone(),
-            publisher.clone(),
-            codecs.clone(),
-            config.log.delivery_timeout,
-        );
+        let registrar =
+            Registrar::new(directory.clone(), publisher.clone(), codecs.clone(), config.log.delivery_timeout);
         Ok(Arc::new(Self {
             zone,
             workspaces,

@@ -24,14 +24,7 @@ impl Bucket {
     #[must_use]
     pub fn new(per_second: u32, burst: u32) -> Self {
         let interval = Duration::from_secs(1) / per_second.max(1);
-        Self {
-            state: Mutex::new(State {
-                tokens: burst,
-                refilled: Instant::now(),
-            }),
-            burst,
-            interval,
-        }
+        Self { state: Mutex::new(State { tokens: burst, refilled: Instant::now() }), burst, interval }
     }
 
     /// Takes one token at `now`, if there is one.
@@ -41,11 +34,7 @@ impl Bucket {
         let gained = u32::try_from(passed.as_nanos() / self.interval.as_nanos().max(1)).unwrap_or(u32::MAX);
         if gained > 0 {
             state.tokens = state.tokens.saturating_add(gained).min(self.burst);
-            state.refilled = if state.tokens == self.burst {
-                now
-            } else {
-                state.refilled + self.interval * gained
-            };
+            state.refilled = if state.tokens == self.burst { now } else { state.refilled + self.interval * gained };
         }
         match state.tokens.checked_sub(1) {
             Some(left) => {
@@ -67,13 +56,7 @@ mod tests {
         let begin = Instant::now();
         let taken = |millis: u64| bucket.take(begin + Duration::from_millis(millis));
         assert_eq!([taken(0), taken(0), taken(0), taken(0)], [true, true, true, false]);
-        assert_eq!(
-            [taken(40), taken(60), taken(60), taken(110)],
-            [false, true, false, true]
-        );
-        assert_eq!(
-            [taken(90_000), taken(90_000), taken(90_000), taken(90_000)],
-            [true, true, true, false]
-        );
+        assert_eq!([taken(40), taken(60), taken(60), taken(110)], [false, true, false, true]);
+        assert_eq!([taken(90_000), taken(90_000), taken(90_000), taken(90_000)], [true, true, true, false]);
     }
 }

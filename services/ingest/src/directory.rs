@@ -55,14 +55,8 @@ pub struct View {
 impl Default for View {
     /// Nothing known yet.
     fn default() -> Self {
-        let progress = watch::Sender::new(Progress {
-            next_offset: 0,
-            caught_up: false,
-        });
-        Self {
-            current: ArcSwap::default(),
-            progress,
-        }
+        let progress = watch::Sender::new(Progress { next_offset: 0, caught_up: false });
+        Self { current: ArcSwap::default(), progress }
     }
 }
 
@@ -112,6 +106,10 @@ impl ClientContext for ReaderContext {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        // Asked for, to know when the directory has been read to its end.
+        if error.rdkafka_error_code() == Some(rdkafka::types::RDKafkaErrorCode::PartitionEOF) {
+            return;
+        }
         tracing::warn!(%error, reason, "the directory's consumer reports an error");
     }
 }
@@ -134,9 +132,7 @@ pub struct Reader {
 
 impl std::fmt::Debug for Reader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reader")
-            .field("next_offset", &self.next_offset)
-            .finish_non_exhaustive()
+        f.debug_struct("Reader").field("next_offset", &self.next_offset).finish_non_exhaustive()
     }
 }
 
@@ -196,15 +192,11 @@ impl Reader {
                     }
                 }
             } else {
-                self.consumer
-                    .recv()
-                    .await
-                    .map(|message: BorrowedMessage<'_>| message.detach())
+                self.consumer.recv().await.map(|message: BorrowedMessage<'_>| message.detach())
             };
             match received {
                 Ok(message) => {
-                    self.apply(codecs, message.key(), message.payload(), message.offset())
-                        .await;
+                    self.apply(codecs, message.key(), message.payload(), message.offset()).await;
                     self.next_offset = message.offset() + 1;
                     unpublished = true;
                 }
@@ -248,10 +240,7 @@ impl Reader {
         };
         match self.directory.apply(&entry) {
             Applied::Refused { owner } => {
-                let kept = DirectoryEntry {
-                    workspace: Some(owner),
-                    ..entry
-                };
+                let kept = DirectoryEntry { workspace: Some(owner), ..entry };
                 self.to_repair.insert(key, kept);
             }
             Applied::Changed | Applied::Unchanged => {
@@ -288,11 +277,7 @@ impl Reader {
                 Ok(value) => self.publisher.publish(topics::DIRECTORY, &key, &value).await.is_ok(),
                 Err(_) => false,
             };
-            tracing::info!(
-                topic = topics::DIRECTORY,
-                written,
-                "the owner is written again over a refused claim"
-            );
+            tracing::info!(topic = topics::DIRECTORY, written, "the owner is written again over a refused claim");
         }
     }
 }
@@ -300,9 +285,7 @@ impl Reader {
 /// A record without a value: released, as far as its key tells of what.
 fn tombstone(key: &str) -> Option<DirectoryEntry> {
     let (entry, value) = key.split_once('/')?;
-    let entry = EntryKind::try_from(entry.to_owned())
-        .ok()
-        .filter(|kind| *kind != EntryKind::Workspace)?;
+    let entry = EntryKind::try_from(entry.to_owned()).ok().filter(|kind| *kind != EntryKind::Workspace)?;
     let recorded_at = ReceivedAt::from_micros(0);
     Some(DirectoryEntry {
         entry,

@@ -95,13 +95,7 @@ pub async fn run(
     readiness.not_ready(directory::PART, "the directory has not been read to its end yet");
     readiness.not_ready(ready::PART, "the log has not been asked yet");
     let registry = Registry::new(&config.registry.url);
-    let reader = Reader::new(
-        &config.log,
-        registry.clone(),
-        publisher.clone(),
-        directory.clone(),
-        readiness.clone(),
-    )?;
+    let reader = Reader::new(&config.log, registry.clone(), publisher.clone(), directory.clone(), readiness.clone())?;
     let deadline = config.ingest.deadline;
     let drain_time = config.log.delivery_timeout + Duration::from_secs(1);
     let app = App::new(Parts {

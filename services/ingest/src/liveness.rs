@@ -45,9 +45,7 @@ impl Liveness {
             .set_response_timeout(Some(PATIENCE))
             .set_number_of_retries(1)
             .set_max_delay(PATIENCE);
-        Ok(Self {
-            redis: ConnectionManager::new_lazy_with_config(client, settings)?,
-        })
+        Ok(Self { redis: ConnectionManager::new_lazy_with_config(client, settings)? })
     }
 
     /// Notes that a workspace's sidecar lives.
@@ -55,10 +53,7 @@ impl Liveness {
     /// # Errors
     /// Where Redis does not answer.
     pub async fn beat(&self, workspace: &WorkspaceId) -> Result<(), RedisError> {
-        self.redis
-            .clone()
-            .set_ex::<_, _, ()>(key(workspace), "1", EXPIRES.as_secs())
-            .await
+        self.redis.clone().set_ex::<_, _, ()>(key(workspace), "1", EXPIRES.as_secs()).await
     }
 
     /// Which of the workspaces live.
@@ -71,10 +66,6 @@ impl Liveness {
         }
         let keys: Vec<String> = workspaces.iter().map(key).collect();
         let found: Vec<Option<String>> = self.redis.clone().mget(keys).await?;
-        Ok(workspaces
-            .iter()
-            .cloned()
-            .zip(found.into_iter().map(|value| value.is_some()))
-            .collect())
+        Ok(workspaces.iter().cloned().zip(found.into_iter().map(|value| value.is_some())).collect())
     }
 }

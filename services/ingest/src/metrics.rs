@@ -27,67 +27,31 @@ const DIRECTORY_UNREADABLE: &str = "helix_ingest_directory_unreadable_total";
 
 /// Gives every metric its unit and description.
 pub fn describe() {
-    describe_counter!(
-        ACCEPTED,
-        Unit::Count,
-        "Events stored as facts and acknowledged, by workspace and kind"
-    );
-    describe_counter!(
-        UNROUTED,
-        Unit::Count,
-        "Events set aside without a workspace, by reason and kind"
-    );
-    describe_counter!(
-        REJECTED,
-        Unit::Count,
-        "Bodies or events kept in telephony.rejected, by workspace and code"
-    );
-    describe_counter!(
-        DUPLICATES,
-        Unit::Count,
-        "Repeats recognised and not appended again, by workspace and kind"
-    );
-    describe_counter!(
-        CONFLICTS,
-        Unit::Count,
-        "Different contents under one id, both appended, by workspace and kind"
-    );
-    describe_counter!(
-        UNKNOWN_WORDS,
-        Unit::Count,
-        "Events of a word not known here, by the type of event"
-    );
+    describe_counter!(ACCEPTED, Unit::Count, "Events stored as facts and acknowledged, by workspace and kind");
+    describe_counter!(UNROUTED, Unit::Count, "Events set aside without a workspace, by reason and kind");
+    describe_counter!(REJECTED, Unit::Count, "Bodies or events kept in telephony.rejected, by workspace and code");
+    describe_counter!(DUPLICATES, Unit::Count, "Repeats recognised and not appended again, by workspace and kind");
+    describe_counter!(CONFLICTS, Unit::Count, "Different contents under one id, both appended, by workspace and kind");
+    describe_counter!(UNKNOWN_WORDS, Unit::Count, "Events of a word not known here, by the type of event");
     describe_counter!(
         REFUSED,
         Unit::Count,
         "Requests refused before their events were read, by code and whether the bytes were kept"
     );
-    describe_counter!(
-        FAILED,
-        Unit::Count,
-        "Publishes that failed, by reason: full queue, or perhaps written"
-    );
+    describe_counter!(FAILED, Unit::Count, "Publishes that failed, by reason: full queue, or perhaps written");
     describe_histogram!(
         ACK_SECONDS,
         Unit::Seconds,
         "Enqueue to acknowledgement by every in-sync replica, by outcome; abandoned waits too"
     );
     describe_gauge!(QUEUE_MESSAGES, Unit::Count, "Messages in the producer's queue");
-    describe_gauge!(
-        QUEUE_MESSAGES_LIMIT,
-        Unit::Count,
-        "Most messages the producer's queue holds"
-    );
+    describe_gauge!(QUEUE_MESSAGES_LIMIT, Unit::Count, "Most messages the producer's queue holds");
     describe_gauge!(QUEUE_BYTES, Unit::Bytes, "Bytes in the producer's queue");
     describe_gauge!(QUEUE_BYTES_LIMIT, Unit::Bytes, "Most bytes the producer's queue holds");
     describe_gauge!(RECENT, Unit::Count, "Ids remembered to recognise repeats");
     describe_gauge!(RECENT_LIMIT, Unit::Count, "Most ids remembered");
     describe_gauge!(DIRECTORY_ENTRIES, Unit::Count, "Entries of the directory, by kind");
-    describe_gauge!(
-        DIRECTORY_OFFSET,
-        Unit::Count,
-        "Next offset of the directory topic to be read"
-    );
+    describe_gauge!(DIRECTORY_OFFSET, Unit::Count, "Next offset of the directory topic to be read");
     describe_counter!(
         DIRECTORY_UNREADABLE,
         Unit::Count,
@@ -169,10 +133,7 @@ pub(crate) struct AckTimer {
 
 impl AckTimer {
     pub(crate) fn start() -> Self {
-        Self {
-            begun: Instant::now(),
-            outcome: "cancelled",
-        }
+        Self { begun: Instant::now(), outcome: "cancelled" }
     }
 
     pub(crate) fn done(mut self, acknowledged: bool) {

@@ -75,12 +75,7 @@ impl ClientContext for ProducerContext {
     }
 
     fn stats(&self, statistics: Statistics) {
-        metrics::queue(
-            statistics.msg_cnt,
-            statistics.msg_max,
-            statistics.msg_size,
-            statistics.msg_size_max,
-        );
+        metrics::queue(statistics.msg_cnt, statistics.msg_max, statistics.msg_size, statistics.msg_size_max);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -146,11 +141,7 @@ impl Publisher {
     pub fn new(config: &LogConfig) -> Result<Self, KafkaError> {
         let settings = settings(config);
         let producer = InnerProducer::from_config_and_context(&settings, ProducerContext)?;
-        Ok(Self {
-            settings,
-            producer: ArcSwap::from_pointee(producer),
-            renewal: Mutex::new(()),
-        })
+        Ok(Self { settings, producer: ArcSwap::from_pointee(producer), renewal: Mutex::new(()) })
     }
 
     /// Puts a record into the queue. Records of one caller keep their order.
@@ -195,11 +186,7 @@ impl Publisher {
         timer.done(matches!(delivered, Ok(Ok(_))));
         let fault = match delivered {
             Ok(Ok(delivery)) => {
-                return Ok(Coordinates {
-                    topic,
-                    partition: delivery.partition,
-                    offset: delivery.offset,
-                });
+                return Ok(Coordinates { topic, partition: delivery.partition, offset: delivery.offset });
             }
             Ok(Err((source, _message))) => PublishError::NotAcknowledged { topic, source },
             Err(_cancelled) => PublishError::Ended { topic },

@@ -25,15 +25,10 @@ pub fn check_log(publisher: &Publisher) -> Result<(), String> {
         .map_err(|_| "the log does not answer".to_owned())?;
     for spec in topics::ALL {
         let found = metadata.topics().iter().find(|topic| topic.name() == spec.name);
-        let partitions = found
-            .filter(|topic| topic.error().is_none())
-            .map_or(0, |topic| topic.partitions().len());
+        let partitions = found.filter(|topic| topic.error().is_none()).map_or(0, |topic| topic.partitions().len());
         let wanted = usize::try_from(spec.partitions).unwrap_or_default();
         if partitions != wanted {
-            return Err(format!(
-                "topic {} has {partitions} partitions, {wanted} are expected",
-                spec.name
-            ));
+            return Err(format!("topic {} has {partitions} partitions, {wanted} are expected", spec.name));
         }
     }
     Ok(())

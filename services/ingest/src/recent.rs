@@ -44,10 +44,7 @@ pub struct Recent {
 
 impl Default for Recent {
     fn default() -> Self {
-        Self {
-            ids: Mutex::new(LruCache::new(CAPACITY)),
-            hasher: RandomState::new(),
-        }
+        Self { ids: Mutex::new(LruCache::new(CAPACITY)), hasher: RandomState::new() }
     }
 }
 
@@ -79,14 +76,7 @@ impl Recent {
     /// Remembers an acknowledged record.
     pub fn remember(&self, id: FactId, workspace: Option<WorkspaceId>, content: u64, coordinates: Coordinates) {
         let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
-        ids.put(
-            id,
-            Seen {
-                content,
-                workspace,
-                coordinates,
-            },
-        );
+        ids.put(id, Seen { content, workspace, coordinates });
     }
 
     /// Exports how full the memory is.
@@ -106,11 +96,7 @@ mod tests {
         let id = helix_schemas::id::NaturalKey::new("p", "a", "agent").id();
         let (one, other) = (WorkspaceId::new("one").unwrap(), WorkspaceId::new("other").unwrap());
         let (content, changed) = (recent.digest("x"), recent.digest("y"));
-        let coordinates = Coordinates {
-            topic: "t",
-            partition: 1,
-            offset: 2,
-        };
+        let coordinates = Coordinates { topic: "t", partition: 1, offset: 2 };
         assert_eq!(recent.check(id, Some(&one), content), Verdict::New);
         recent.remember(id, Some(one.clone()), content, coordinates);
         assert_eq!(recent.check(id, Some(&one), content), Verdict::Duplicate(coordinates));

@@ -103,10 +103,7 @@ impl View {
     }
 
     fn with_capacity(capacity: usize) -> Self {
-        Self {
-            bytes: Vec::with_capacity(capacity),
-            origin: Vec::with_capacity(capacity),
-        }
+        Self { bytes: Vec::with_capacity(capacity), origin: Vec::with_capacity(capacity) }
     }
 }
 
@@ -119,10 +116,7 @@ struct Seen<'a> {
 
 impl<'a> Seen<'a> {
     fn of(view: &'a View) -> Self {
-        Self {
-            bytes: &view.bytes,
-            origin: Some(&view.origin),
-        }
+        Self { bytes: &view.bytes, origin: Some(&view.origin) }
     }
 
     fn origin(&self, at: usize) -> Range<u32> {
@@ -174,18 +168,12 @@ impl<'a> Seen<'a> {
                 continue;
             }
             let escaped = self.bytes.get(at + 1).copied();
-            let code = if escaped == Some(b'u') {
-                self.bytes.get(at + 2..at + 6).and_then(hex)
-            } else {
-                None
-            };
+            let code = if escaped == Some(b'u') { self.bytes.get(at + 2..at + 6).and_then(hex) } else { None };
             match (code.and_then(char::from_u32), escaped) {
                 (Some(c), _) => {
                     let origin = self.joined(at, at + 6);
                     let mut utf8 = [0; 4];
-                    c.encode_utf8(&mut utf8)
-                        .bytes()
-                        .for_each(|byte| view.push(byte, origin.clone()));
+                    c.encode_utf8(&mut utf8).bytes().for_each(|byte| view.push(byte, origin.clone()));
                     at += 6;
                 }
                 (None, Some(escaped)) => {
@@ -252,26 +240,16 @@ fn escapes(seen: Seen<'_>, look: &mut dyn FnMut(Seen<'_>)) {
 
 /// A text as it stands in a form without percent-encoding: spaces as `+`.
 fn spellings(secret: &str) -> Vec<String> {
-    if secret.contains(' ') {
-        vec![secret.to_owned(), secret.replace(' ', "+")]
-    } else {
-        vec![secret.to_owned()]
-    }
+    if secret.contains(' ') { vec![secret.to_owned(), secret.replace(' ', "+")] } else { vec![secret.to_owned()] }
 }
 
 fn searcher<'s>(secrets: impl IntoIterator<Item = &'s str>) -> Option<AhoCorasick> {
-    let patterns: Vec<String> = secrets
-        .into_iter()
-        .filter(|secret| secret.len() >= MIN_SECRET)
-        .flat_map(spellings)
-        .collect();
+    let patterns: Vec<String> =
+        secrets.into_iter().filter(|secret| secret.len() >= MIN_SECRET).flat_map(spellings).collect();
     if patterns.is_empty() {
         return None;
     }
-    AhoCorasickBuilder::new()
-        .match_kind(MatchKind::LeftmostLongest)
-        .build(&patterns)
-        .ok()
+    AhoCorasickBuilder::new().match_kind(MatchKind::LeftmostLongest).build(&patterns).ok()
 }
 
 impl Redactor {
@@ -281,20 +259,14 @@ impl Redactor {
         let keys = AhoCorasickBuilder::new()
             .ascii_case_insensitive(true)
             .build(["apikey", "api_key", "api-key", "api.key", "api key", "api+key"]);
-        Self {
-            secrets: searcher(secrets),
-            keys: keys.ok(),
-        }
+        Self { secrets: searcher(secrets), keys: keys.ok() }
     }
 
     /// What must go besides the configured secrets: the values the reader found under an api key (see [`api_keys`]).
     #[must_use]
     pub fn found<'s>(&self, values: impl IntoIterator<Item = &'s str>) -> Found {
         let known = |value: &str| {
-            self.secrets
-                .as_ref()
-                .and_then(|secrets| secrets.find(value))
-                .is_some_and(|m| m.len() == value.len())
+            self.secrets.as_ref().and_then(|secrets| secrets.find(value)).is_some_and(|m| m.len() == value.len())
         };
         // An ordinary word under the key (a provider's oddity: `"ApiKey":"No Transfers"`) is removed there only.
         let wanted = |value: &&str| value.len() >= 8 && !value.contains(char::is_whitespace) && !known(value);
@@ -312,16 +284,11 @@ impl Redactor {
             }
             for key in self.keys.iter().flat_map(|keys| keys.find_iter(seen.bytes)) {
                 if let Some((value, put)) = value_after(seen.bytes, key.end()) {
-                    cuts.push(Cut {
-                        place: seen.place(&value),
-                        put,
-                    });
+                    cuts.push(Cut { place: seen.place(&value), put });
                 }
             }
         });
-        Redaction {
-            bytes: cut(bytes, cuts),
-        }
+        Redaction { bytes: cut(bytes, cuts) }
     }
 
     /// Removes the configured secrets and those in `found` from every text of a value, so that no derived field can
@@ -354,10 +321,7 @@ fn is_gap(byte: u8) -> bool {
 
 /// The value that follows a key which ends at `at`, and what to put in its place.
 fn value_after(bytes: &[u8], mut at: usize) -> Option<(Range<usize>, &'static str)> {
-    while bytes
-        .get(at)
-        .is_some_and(|byte| is_gap(*byte) || matches!(byte, b'"' | b'\'' | b'\\' | b']'))
-    {
+    while bytes.get(at).is_some_and(|byte| is_gap(*byte) || matches!(byte, b'"' | b'\'' | b'\\' | b']')) {
         at += 1;
     }
     let assigns = *bytes.get(at)?;
@@ -416,11 +380,7 @@ fn closing_bracket(bytes: &[u8], begin: usize) -> usize {
 }
 
 fn cut(bytes: &[u8], mut cuts: Vec<Cut>) -> Cow<'_, [u8]> {
-    cuts.retain(|cut| {
-        bytes
-            .get(cut.place.clone())
-            .is_some_and(|there| there != cut.put.as_bytes())
-    });
+    cuts.retain(|cut| bytes.get(cut.place.clone()).is_some_and(|there| there != cut.put.as_bytes()));
     if cuts.is_empty() {
         return Cow::Borrowed(bytes);
     }
@@ -471,18 +431,12 @@ mod tests {
             (r#"{"Apikey":"\u004bK1","b":"c"}"#, r#"{"Apikey":"REDACTED","b":"c"}"#),
             (r#"{"\u0041pikey":"KK1"}"#, r#"{"\u0041pikey":"REDACTED"}"#),
             ("Apikey=KK%31&x=1", "Apikey=REDACTED&x=1"),
-            (
-                "data=%7B%22Apikey%22%3A%22KK1%22%7D",
-                "data=%7B%22Apikey%22%3A%22REDACTED%22%7D",
-            ),
+            ("data=%7B%22Apikey%22%3A%22KK1%22%7D", "data=%7B%22Apikey%22%3A%22REDACTED%22%7D"),
             (
                 "data=%257B%2522Apikey%2522%253A%2522KK1%2522%257D",
                 "data=%257B%2522Apikey%2522%253A%2522REDACTED%2522%257D",
             ),
-            (
-                r#""{\"Apikey\":\"KK1\",\"a\":1}""#,
-                r#""{\"Apikey\":\"REDACTED\",\"a\":1}""#,
-            ),
+            (r#""{\"Apikey\":\"KK1\",\"a\":1}""#, r#""{\"Apikey\":\"REDACTED\",\"a\":1}""#),
             (r#"{"Apikey":"KK1"#, r#"{"Apikey":"REDACTED"#),
             (
                 r#"{"ApiKey":"No Transfers","TransferType":"No Transfers"}"#,
@@ -511,10 +465,6 @@ mod tests {
     #[test]
     fn what_holds_no_secret_is_not_copied() {
         let redactor = Redactor::new([KEY]);
-        assert!(
-            !redactor
-                .redact(b"{\"eventType\":\"Agent\",\"a\":\"b\\nc\"}", &Found::default())
-                .removed()
-        );
+        assert!(!redactor.redact(b"{\"eventType\":\"Agent\",\"a\":\"b\\nc\"}", &Found::default()).removed());
     }
 }

@@ -90,16 +90,10 @@ type Owner = fn(&Directory, &str) -> Option<WorkspaceId>;
 
 fn owner_of(kind: EntryKind) -> Owner {
     match kind {
-        EntryKind::Agent => |directory, value| {
-            AgentId::new(value)
-                .ok()
-                .and_then(|id| directory.owner_of_agent(&id).cloned())
-        },
-        EntryKind::Did => |directory, value| {
-            Did::new(value)
-                .ok()
-                .and_then(|did| directory.owner_of_did(&did).cloned())
-        },
+        EntryKind::Agent => {
+            |directory, value| AgentId::new(value).ok().and_then(|id| directory.owner_of_agent(&id).cloned())
+        }
+        EntryKind::Did => |directory, value| Did::new(value).ok().and_then(|did| directory.owner_of_did(&did).cloned()),
         EntryKind::Workspace => |_, _| None,
     }
 }
@@ -108,13 +102,7 @@ impl Registrar {
     /// A registrar that judges by `view`.
     #[must_use]
     pub fn new(view: Arc<View>, publisher: Arc<Publisher>, codecs: Arc<OnceLock<Codecs>>, patience: Duration) -> Self {
-        Self {
-            view,
-            publisher,
-            codecs,
-            patience,
-            one_at_a_time: Mutex::new(()),
-        }
+        Self { view, publisher, codecs, patience, one_at_a_time: Mutex::new(()) }
     }
 
     /// Adds to what a workspace has. What it has already is no change.
@@ -130,29 +118,16 @@ impl Registrar {
         };
         self.refuse_conflicts(&before, &claim.workspace, wanted())?;
         let mut entries = Vec::new();
-        let known = before
-            .workspaces()
-            .find(|(slug, _)| **slug == claim.workspace)
-            .map(|(_, url)| url);
+        let known = before.workspaces().find(|(slug, _)| **slug == claim.workspace).map(|(_, url)| url);
         if known.is_none() || claim.url.as_deref().is_some_and(|url| known.flatten() != Some(url)) {
             let url = claim.url.clone().or_else(|| known.flatten().map(str::to_owned));
-            let mut entry = self.entry(
-                EntryKind::Workspace,
-                claim.workspace.as_str(),
-                Some(&claim.workspace),
-                request_id,
-            );
+            let mut entry =
+                self.entry(EntryKind::Workspace, claim.workspace.as_str(), Some(&claim.workspace), request_id);
             entry.url = url;
             entries.push(entry);
         }
-        let fresh: Vec<_> = wanted()
-            .filter(|(kind, value)| owner_of(*kind)(&before, value).is_none())
-            .collect();
-        entries.extend(
-            fresh
-                .iter()
-                .map(|(kind, value)| self.entry(*kind, value, Some(&claim.workspace), request_id)),
-        );
+        let fresh: Vec<_> = wanted().filter(|(kind, value)| owner_of(*kind)(&before, value).is_none()).collect();
+        entries.extend(fresh.iter().map(|(kind, value)| self.entry(*kind, value, Some(&claim.workspace), request_id)));
         self.write(&entries).await?;
         let after = self.view.snapshot();
         if let Err(lost) = self.refuse_conflicts(&after, &claim.workspace, fresh.iter().copied()) {
@@ -160,10 +135,7 @@ impl Registrar {
             return Err(lost);
         }
         let count = |of: EntryKind| fresh.iter().filter(|(kind, _)| *kind == of).count();
-        let added = Added {
-            agents: count(EntryKind::Agent),
-            dids: count(EntryKind::Did),
-        };
+        let added = Added { agents: count(EntryKind::Agent), dids: count(EntryKind::Did) };
         tracing::info!(workspace = %claim.workspace, agents = added.agents, dids = added.dids, request_id, "directory: claimed");
         Ok(added)
     }
@@ -190,11 +162,7 @@ impl Registrar {
     }
 
     fn snapshot(&self) -> Result<Arc<Directory>, RegistrarError> {
-        if self.view.caught_up() {
-            Ok(self.view.snapshot())
-        } else {
-            Err(RegistrarError::Behind)
-        }
+        if self.view.caught_up() { Ok(self.view.snapshot()) } else { Err(RegistrarError::Behind) }
     }
 
     fn refuse_conflicts<'a>(
@@ -206,11 +174,7 @@ impl Registrar {
         let (mut agents, mut dids) = (Vec::new(), Vec::new());
         for (kind, value) in wanted {
             if owner_of(kind)(directory, value).is_some_and(|owner| owner != *workspace) {
-                let list = if kind == EntryKind::Agent {
-                    &mut agents
-                } else {
-                    &mut dids
-                };
+                let list = if kind == EntryKind::Agent { &mut agents } else { &mut dids };
                 list.push(value.to_owned());
             }
         }
@@ -269,8 +233,6 @@ impl Registrar {
             last = last.max(Some(self.publisher.acknowledged(delivery).await?.offset));
         }
         let Some(last) = last else { return Ok(()) };
-        tokio::time::timeout(self.patience, self.view.applied(last))
-            .await
-            .map_err(|_| RegistrarError::Behind)
+        tokio::time::timeout(self.patience, self.view.applied(last)).await.map_err(|_| RegistrarError::Behind)
     }
 }

@@ -69,22 +69,14 @@ pub struct Parsed {
 /// # Errors
 /// [`JsonFault`] where it is not JSON or nested too deep.
 pub fn parse(text: &str) -> Result<Parsed, JsonFault> {
-    let mut parser = Parser {
-        text,
-        bytes: text.as_bytes(),
-        at: 0,
-        elements: Vec::new(),
-    };
+    let mut parser = Parser { text, bytes: text.as_bytes(), at: 0, elements: Vec::new() };
     parser.skip_space();
     let value = parser.value(0, true)?;
     parser.skip_space();
     if parser.at < parser.bytes.len() {
         return Err(parser.fault());
     }
-    Ok(Parsed {
-        value,
-        elements: parser.elements,
-    })
+    Ok(Parsed { value, elements: parser.elements })
 }
 
 struct Parser<'a> {
@@ -118,11 +110,7 @@ impl Parser<'_> {
     }
 
     fn word(&mut self, word: &str, value: Json) -> Result<Json, JsonFault> {
-        if self
-            .bytes
-            .get(self.at..)
-            .is_some_and(|rest| rest.starts_with(word.as_bytes()))
-        {
+        if self.bytes.get(self.at..).is_some_and(|rest| rest.starts_with(word.as_bytes())) {
             self.at += word.len();
             return Ok(value);
         }
@@ -297,9 +285,7 @@ impl Parser<'_> {
             }
             self.digits()?;
         }
-        Ok(Json::Number(
-            self.text.get(begin..self.at).unwrap_or_default().to_owned(),
-        ))
+        Ok(Json::Number(self.text.get(begin..self.at).unwrap_or_default().to_owned()))
     }
 }
 
@@ -364,9 +350,8 @@ fn write_string(text: &str, out: &mut String) {
             '"' => out.push_str("\\\""),
             '\\' => out.push_str("\\\\"),
             control if control < ' ' => {
-                const HEX: [char; 16] = [
-                    '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
-                ];
+                const HEX: [char; 16] =
+                    ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
                 let code = usize::try_from(u32::from(control)).unwrap_or_default();
                 out.push_str("\\u00");
                 out.extend([HEX.get(code >> 4), HEX.get(code & 15)].into_iter().flatten());
@@ -390,8 +375,7 @@ pub fn same_key(key: &str, name: &str) -> bool {
         return false;
     }
     let mut folded = key.bytes().filter(|byte| !matches!(byte, b'_' | b'-' | b'.' | b' '));
-    name.bytes()
-        .all(|wanted| folded.next().is_some_and(|byte| byte.to_ascii_lowercase() == wanted))
+    name.bytes().all(|wanted| folded.next().is_some_and(|byte| byte.to_ascii_lowercase() == wanted))
         && folded.next().is_none()
 }
 
@@ -405,10 +389,7 @@ mod tests {
 
     #[test]
     fn a_number_keeps_its_text() {
-        assert_eq!(
-            canonical("[31733467784618213, -0.10, 1e400]").unwrap(),
-            "[31733467784618213,-0.10,1e400]"
-        );
+        assert_eq!(canonical("[31733467784618213, -0.10, 1e400]").unwrap(), "[31733467784618213,-0.10,1e400]");
     }
 
     #[test]
@@ -425,20 +406,9 @@ mod tests {
 
     #[test]
     fn what_is_not_json_is_refused() {
-        for bad in [
-            "",
-            "{",
-            "[1,]",
-            "{\"a\":00:01}",
-            "01",
-            "1.",
-            "tru",
-            "\"a",
-            "\"\\x\"",
-            "\"\\u00g0\"",
-            "1 2",
-            "{a:1}",
-        ] {
+        for bad in
+            ["", "{", "[1,]", "{\"a\":00:01}", "01", "1.", "tru", "\"a", "\"\\x\"", "\"\\u00g0\"", "1 2", "{a:1}"]
+        {
             assert!(canonical(bad).is_none(), "{bad}");
         }
     }
@@ -458,12 +428,7 @@ mod tests {
         let places: Vec<_> = parsed.elements.into_iter().map(|place| &text[place]).collect();
         assert_eq!(places, [r#"{"a":1}"#, "2"]);
         let text = r#"{"data":[{"x":[5,6]},"y"]}"#;
-        let places: Vec<_> = parse(text)
-            .unwrap()
-            .elements
-            .into_iter()
-            .map(|place| &text[place])
-            .collect();
+        let places: Vec<_> = parse(text).unwrap().elements.into_iter().map(|place| &text[place]).collect();
         assert_eq!(places, [r#"{"x":[5,6]}"#, "\"y\""]);
     }
 

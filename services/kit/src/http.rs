@@ -41,7 +41,9 @@ pub async fn bind(listen: SocketAddr, what: &str) -> Result<TcpListener, BindErr
 
 /// A port that cannot be had.
 #[derive(Debug, thiserror::Error)]
-#[error("{what} cannot listen on {listen}: end what listens there (`ss -ltnp` shows it) or move the port in the configuration")]
+#[error(
+    "{what} cannot listen on {listen}: end what listens there (`ss -ltnp` shows it) or move the port in the configuration"
+)]
 pub struct BindError {
     what: String,
     listen: SocketAddr,
@@ -52,18 +54,18 @@ pub struct BindError {
 /// Whether this process may be sent work, and if not, why. Shared by whoever knows.
 #[derive(Debug, Clone, Default)]
 pub struct Readiness {
-    reasons: Arc<RwLock<std::collections::BTreeMap<&'static str, String>>>,
+    reasons: Arc<RwLock<std::collections::BTreeMap<String, String>>>,
     draining: Arc<AtomicBool>,
 }
 
 impl Readiness {
     /// Says that `part` is not ready, and why.
-    pub fn not_ready(&self, part: &'static str, why: impl Into<String>) {
-        self.reasons.write().unwrap_or_else(PoisonError::into_inner).insert(part, why.into());
+    pub fn not_ready(&self, part: &str, why: impl Into<String>) {
+        self.reasons.write().unwrap_or_else(PoisonError::into_inner).insert(part.to_owned(), why.into());
     }
 
     /// Says that `part` is ready.
-    pub fn ready(&self, part: &'static str) {
+    pub fn ready(&self, part: &str) {
         self.reasons.write().unwrap_or_else(PoisonError::into_inner).remove(part);
     }
 
@@ -106,7 +108,8 @@ async fn around(State(service): State<&'static str>, mut request: Request, next:
     let begun = Instant::now();
     let given = request.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|id| acceptable(id));
     let id: Arc<str> = given.map_or_else(|| uuid::Uuid::new_v4().to_string().into(), Arc::from);
-    let route = request.extensions().get::<MatchedPath>().map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
+    let route =
+        request.extensions().get::<MatchedPath>().map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
     let method = request.method().as_str().to_owned();
     request.extensions_mut().insert(RequestId(id.clone()));
     let mut response = next.run(request).await;

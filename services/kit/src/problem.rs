@@ -50,7 +50,12 @@ impl Problem {
     /// 404 for a path nothing answers.
     #[must_use]
     pub fn no_such_path() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "no_such_path", "Nothing is at this path", "check the path against the contract")
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "no_such_path",
+            "Nothing is at this path",
+            "check the path against the contract",
+        )
     }
 
     /// 405.

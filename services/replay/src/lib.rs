@@ -57,10 +57,7 @@ pub enum ReplayError {
 
 impl ReplayError {
     /// Wraps a client's error.
-    pub fn unreachable(
-        component: &'static str,
-        error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Self {
+    pub fn unreachable(component: &'static str, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Unreachable { component, source: error.into() }
     }
 

@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use helix_kit::config::Config;
@@ -19,6 +19,8 @@ use helix_schemas::{
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
+    error::KafkaError,
+    types::RDKafkaErrorCode,
 };
 use tokio::runtime::Handle;
 
@@ -125,13 +127,32 @@ impl FactLog {
     /// # Errors
     /// [`ReplayError::Unreachable`].
     pub fn whole(&self) -> Result<Cut, ReplayError> {
+        let begun = Instant::now();
+        loop {
+            match self.ask_whole() {
+                // A broker that has just come back needs a moment to lead its partitions again.
+                Err(_) if begun.elapsed() < METADATA => std::thread::sleep(POLL),
+                answer => return answer,
+            }
+        }
+    }
+
+    fn ask_whole(&self) -> Result<Cut, ReplayError> {
         let fault = |error| ReplayError::unreachable("the log", error);
         let consumer = self.consumer()?;
         let metadata = consumer.fetch_metadata(Some(topics::FACTS), METADATA).map_err(fault)?;
         let mut cut = Cut::default();
-        for partition in metadata.topics().iter().flat_map(rdkafka::metadata::MetadataTopic::partitions) {
-            let (low, high) = consumer.fetch_watermarks(topics::FACTS, partition.id(), METADATA).map_err(fault)?;
-            cut.0.insert(partition.id(), (low, high));
+        for topic in metadata.topics() {
+            if let Some(error) = topic.error() {
+                return Err(ReplayError::unreachable("the log", RDKafkaErrorCode::from(error).to_string()));
+            }
+            for partition in topic.partitions() {
+                let (low, high) = consumer.fetch_watermarks(topics::FACTS, partition.id(), METADATA).map_err(fault)?;
+                cut.0.insert(partition.id(), (low, high));
+            }
+        }
+        if cut.0.is_empty() {
+            return Err(ReplayError::unreachable("the log", "the facts topic has no partitions"));
         }
         Ok(cut)
     }
@@ -152,17 +173,22 @@ impl FactLog {
             return Ok(());
         }
         let consumer = self.consumer()?;
-        self.assign(&consumer, cut.0.iter().filter(|(id, _)| open.contains_key(id)).map(|(id, (from, _))| (*id, *from)))?;
-        let mut heard = std::time::Instant::now();
+        self.assign(
+            &consumer,
+            cut.0.iter().filter(|(id, _)| open.contains_key(id)).map(|(id, (from, _))| (*id, *from)),
+        )?;
+        let mut heard = Instant::now();
         while !open.is_empty() {
             if stop.stopped() {
                 return Err(ReplayError::Interrupted);
             }
             match consumer.poll(POLL) {
                 Some(Ok(message)) => {
-                    heard = std::time::Instant::now();
+                    heard = Instant::now();
                     let place = Place { partition: message.partition(), offset: message.offset() };
-                    let Some(until) = open.get(&place.partition).copied() else { continue };
+                    let Some(until) = open.get(&place.partition).copied() else {
+                        continue;
+                    };
                     if place.offset < until {
                         each(place, self.decode(place, message.payload().unwrap_or_default())?)?;
                     }
@@ -170,7 +196,7 @@ impl FactLog {
                         open.remove(&place.partition);
                     }
                 }
-                Some(Err(error)) => tracing::debug!(%error, "replay consumer"),
+                Some(Err(error)) => transient(error)?,
                 None if heard.elapsed() > SILENCE => {
                     return Err(ReplayError::unreachable("the log", "no record within 20 s though more are due"));
                 }
@@ -198,7 +224,7 @@ impl FactLog {
                     let place = Place { partition: message.partition(), offset: message.offset() };
                     each(place, self.decode(place, message.payload().unwrap_or_default())?)?;
                 }
-                Some(Err(error)) => tracing::debug!(%error, "replay consumer"),
+                Some(Err(error)) => transient(error)?,
                 None => {}
             }
         }
@@ -221,6 +247,19 @@ impl FactLog {
                 self.runtime.block_on(self.registry.decode(&self.codec, value)).map_err(|error| bad(error.to_string()))
             }
             decoded => decoded.map_err(|error| bad(error.to_string())),
+        }
+    }
+}
+
+/// The client recovers from most faults by itself; an offset that is gone, and what it calls fatal, it does not.
+fn transient(error: KafkaError) -> Result<(), ReplayError> {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::Fatal) => {
+            Err(ReplayError::unreachable("the log", error))
+        }
+        Some(_) | None => {
+            tracing::debug!(%error, "replay consumer");
+            Ok(())
         }
     }
 }

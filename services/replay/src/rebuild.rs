@@ -44,6 +44,13 @@ pub async fn rebuild(
     let target = tokio::task::spawn_blocking(move || log.whole())
         .await
         .map_err(|error| ReplayError::unreachable("the log", error))??;
+    let held = helix_postgres::progress(pool, topics::FACTS).await.map_err(fault)?;
+    if held.iter().any(|at| target.0.get(&at.partition).is_none_or(|(_, high)| at.next_offset > *high)) {
+        // The rows may be all that is left of what the log has lost.
+        return Err(ReplayError::Usage(
+            "the log is shorter than what was projected from it: nothing was touched".to_owned(),
+        ));
+    }
     helix_postgres::reset(pool).await.map_err(fault)?;
     let bar = progress_bar(target.0.values().map(|(_, high)| u64::try_from(*high).unwrap_or(0)).sum(), "rebuilding");
     let enough = Arc::new(Notify::new());
@@ -56,7 +63,8 @@ pub async fn rebuild(
             break Err(ReplayError::Interrupted);
         }
         if running.is_finished() {
-            break Err(ReplayError::unreachable("the projector", "it ended before the rebuild was done"));
+            // Its own reason is told below.
+            break Ok(());
         }
         let held: BTreeMap<i32, i64> = match helix_postgres::progress(pool, topics::FACTS).await {
             Ok(progress) => progress.into_iter().map(|at| (at.partition, at.next_offset)).collect(),
@@ -70,8 +78,8 @@ pub async fn rebuild(
     };
     enough.notify_one();
     let ended = running.await.map_err(|error| ReplayError::unreachable("the projector", error))?;
-    outcome?;
     ended.map_err(|error| ReplayError::unreachable("the projector", error))?;
+    outcome?;
     bar.finish_and_clear();
     let facts = target.0.values().map(|(_, high)| u64::try_from(*high).unwrap_or(0)).sum();
     Ok(Rebuilt { facts, seconds: begun.elapsed().as_secs_f64() })

@@ -44,11 +44,13 @@ pub fn tail(
     let mut each = |place, fact| {
         if filter.takes(&fact) {
             let text = if json { line::to_json(place, &fact).to_string() } else { line::to_text(place, &fact) };
-            match writeln!(out, "{text}").and_then(|()| out.flush()) {
+            match writeln!(out, "{text}").and_then(|()| if follow { out.flush() } else { Ok(()) }) {
                 Ok(()) => {}
                 // Whoever read us has enough, as `head` does.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => stop.stop(),
-                Err(source) => return Err(ReplayError::File { path: "stdout".to_owned(), source }),
+                Err(source) => {
+                    return Err(ReplayError::File { path: "stdout".to_owned(), source });
+                }
             }
         }
         Ok(())
@@ -60,7 +62,12 @@ pub fn tail(
         log.read(&cut, stop, &mut each)
     };
     match read {
-        Err(ReplayError::Interrupted) => Ok(()),
+        Ok(()) | Err(ReplayError::Interrupted) => match out.flush() {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(ReplayError::File { path: "stdout".to_owned(), source: error })
+            }
+            Ok(()) | Err(_) => Ok(()),
+        },
         other => other,
     }
 }

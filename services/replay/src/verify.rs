@@ -78,17 +78,25 @@ async fn snapshot(pool: &PgPool, only: Option<&WorkspaceId>) -> Result<Stored, R
     let fault = |error: sqlx::Error| ReplayError::unreachable("postgres", error);
     let mut tx = pool.begin().await.map_err(fault)?;
     sqlx::query("set transaction isolation level repeatable read, read only").execute(&mut *tx).await.map_err(fault)?;
-    let progress = sqlx::query("select partition, next_offset from helix.projection_progress where projection = $1 and topic = $2")
-        .bind(PROJECTION)
-        .bind(topics::FACTS)
-        .fetch_all(&mut *tx)
+    // Before the snapshot is taken: a rebuild's truncate would show in it, its other changes would not.
+    sqlx::query("lock table read.agents, read.agent_intervals, read.calls, read.missed_calls in access share mode")
+        .execute(&mut *tx)
         .await
-        .map_err(fault)?
-        .iter()
-        .map(|row| Ok((row.try_get("partition")?, row.try_get("next_offset")?)))
-        .collect::<Result<_, sqlx::Error>>()
         .map_err(fault)?;
-    let roots = helix_postgres::stored_roots(&mut tx).await.map_err(|error| ReplayError::unreachable("postgres", error))?;
+    let progress = sqlx::query(
+        "select partition, next_offset from helix.projection_progress where projection = $1 and topic = $2",
+    )
+    .bind(PROJECTION)
+    .bind(topics::FACTS)
+    .fetch_all(&mut *tx)
+    .await
+    .map_err(fault)?
+    .iter()
+    .map(|row| Ok((row.try_get("partition")?, row.try_get("next_offset")?)))
+    .collect::<Result<_, sqlx::Error>>()
+    .map_err(fault)?;
+    let roots =
+        helix_postgres::stored_roots(&mut tx).await.map_err(|error| ReplayError::unreachable("postgres", error))?;
     let names: Vec<String> = sqlx::query_scalar(
         "select workspace_id from read.agents union select workspace_id from read.agent_intervals
          union select workspace_id from read.calls union select workspace_id from read.missed_calls
@@ -99,7 +107,9 @@ async fn snapshot(pool: &PgPool, only: Option<&WorkspaceId>) -> Result<Stored, R
     .map_err(fault)?;
     let mut rows = BTreeMap::new();
     for name in names {
-        let Ok(workspace) = WorkspaceId::new(&name) else { continue };
+        let Ok(workspace) = WorkspaceId::new(&name) else {
+            continue;
+        };
         if only.is_none_or(|only| *only == workspace) {
             let of_workspace = read_workspace(&mut tx, &workspace)
                 .await
@@ -122,11 +132,15 @@ pub async fn verify(
     stop: Stop,
 ) -> Result<Report, ReplayError> {
     let stored = snapshot(pool, only.as_ref()).await?;
+    let asked = only.clone();
     let progress = stored.progress.clone();
     let of_settings = settings.clone();
     let folding = tokio::task::spawn_blocking(move || fold(&log, &progress, &of_settings, only.as_ref(), &stop));
     let (folds, facts) = folding.await.map_err(|error| ReplayError::unreachable("the fold", error))??;
     let names: BTreeSet<WorkspaceId> = folds.keys().chain(stored.rows.keys()).cloned().collect();
+    if let Some(asked) = asked.filter(|asked| !names.contains(asked)) {
+        return Err(ReplayError::Usage(format!("workspace {asked} has neither facts nor rows")));
+    }
     let empty = Rows::default();
     let workspaces = names
         .into_iter()
@@ -176,7 +190,8 @@ fn fold(
 }
 
 fn root_difference(stored: &StoredRoot, folded: &Rows) -> Option<Difference> {
-    (stored.root != folded.root()).then(|| Difference {
+    let rows = usize::try_from(stored.rows).ok();
+    (stored.root != folded.root() || rows != Some(folded.len())).then(|| Difference {
         table: "projection_roots",
         key: "root".to_owned(),
         column: Some("root"),

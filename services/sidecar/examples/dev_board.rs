@@ -24,10 +24,7 @@ struct Dice(u64);
 
 impl Dice {
     fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % bound
     }
 }
@@ -122,50 +119,20 @@ async fn main() {
     let stage = stage::Stage::set(&redis.url()).await;
     let mut feeder = Feeder::acquire(support::store(&redis.url(), stage::WORKSPACE), Log::default()).await;
     let start = Utc::now().timestamp_millis() - 3_600_000;
-    let facts = Facts {
-        start,
-        delay: 0,
-        ..Facts::of(stage::WORKSPACE)
-    };
-    let names = [
-        "asha.rao",
-        "vikram.s",
-        "meena.k",
-        "john.d",
-        "fatima.b",
-        "ravi.n",
-        "lakshmi.p",
-        "arjun.m",
-    ];
+    let facts = Facts { start, delay: 0, ..Facts::of(stage::WORKSPACE) };
+    let names = ["asha.rao", "vikram.s", "meena.k", "john.d", "fatima.b", "ravi.n", "lakshmi.p", "arjun.m"];
     let agents = (0..agents).map(|index| {
         let name = names[index % names.len()];
-        let name = if index < names.len() {
-            name.to_owned()
-        } else {
-            format!("{name}{}", index / names.len() + 1)
-        };
+        let name = if index < names.len() { name.to_owned() } else { format!("{name}{}", index / names.len() + 1) };
         (name, 0, Doing::Nothing)
     });
-    let mut day = Day {
-        facts,
-        dice: Dice(42),
-        agents: agents.collect(),
-        waiting: Vec::new(),
-        calls: 0,
-    };
+    let mut day = Day { facts, dice: Dice(42), agents: agents.collect(), waiting: Vec::new(), calls: 0 };
     let past: Vec<Fact> = (0..3600).flat_map(|second| day.step(second)).collect();
     feeder.feed(&past).await.unwrap();
-    let running = stage
-        .start(([127, 0, 0, 1], port).into(), helix_sidecar::Extensions::default())
-        .await;
+    let running = stage.start(([127, 0, 0, 1], port).into(), helix_sidecar::Extensions::default()).await;
     println!("{}/  supervisor@ramaiah.example / {}", running.url, stage::PASSWORD);
     for role in [Role::Supervisor, Role::Analyst, Role::Agent] {
-        println!(
-            "{}: {}/#token={}",
-            role.as_str(),
-            running.url,
-            stage.token(stage::WORKSPACE, role, Some("asha.rao"))
-        );
+        println!("{}: {}/#token={}", role.as_str(), running.url, stage.token(stage::WORKSPACE, role, Some("asha.rao")));
     }
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     loop {

@@ -58,26 +58,16 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let access = Access::from_ref(state);
-        let given = parts
-            .headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok());
-        let token = given
-            .and_then(|text| text.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        let given = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let token =
+            given.and_then(|text| text.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
         let Some((_, token)) = token else {
-            return Err(unauthorised(
-                "token_missing",
-                "send the token as `Authorization: Bearer …`",
-            ));
+            return Err(unauthorised("token_missing", "send the token as `Authorization: Bearer …`"));
         };
         let claims = access.verifier.verify(token.trim()).map_err(|error| {
             // The library's words name what is wrong with a token, never what is in it.
             tracing::debug!(%error, "a token was refused");
-            unauthorised(
-                "token_invalid",
-                "the token is malformed, has ended, or is of no key that is known here",
-            )
+            unauthorised("token_invalid", "the token is malformed, has ended, or is of no key that is known here")
         })?;
         if claims.workspace != access.workspace.as_str() {
             return Err(Problem::new(

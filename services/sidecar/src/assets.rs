@@ -22,30 +22,17 @@ static FILES: &[File] = include!(concat!(env!("OUT_DIR"), "/web.rs"));
 pub(crate) async fn asset(request: Request) -> Result<Response, Problem> {
     let path = request.uri().path().trim_start_matches('/');
     let path = if path.is_empty() { "index.html" } else { path };
-    let file = FILES
-        .iter()
-        .find(|file| file.path == path)
-        .ok_or_else(Problem::no_such_path)?;
+    let file = FILES.iter().find(|file| file.path == path).ok_or_else(Problem::no_such_path)?;
     Ok(serve(file, request.headers()))
 }
 
 fn serve(file: &'static File, headers: &HeaderMap) -> Response {
     let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
     // Compression weakens the tag on its way out; what comes back is compared without that.
-    let unchanged = known.is_some_and(|list| {
-        list.split(',')
-            .any(|tag| tag.trim().trim_start_matches("W/") == file.tag)
-    });
-    let mut response = if unchanged {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        file.bytes.into_response()
-    };
-    let keep = if file.path.starts_with("assets/") {
-        "public, max-age=31536000, immutable"
-    } else {
-        "no-cache"
-    };
+    let unchanged =
+        known.is_some_and(|list| list.split(',').any(|tag| tag.trim().trim_start_matches("W/") == file.tag));
+    let mut response = if unchanged { StatusCode::NOT_MODIFIED.into_response() } else { file.bytes.into_response() };
+    let keep = if file.path.starts_with("assets/") { "public, max-age=31536000, immutable" } else { "no-cache" };
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type(file.path)));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(keep));

@@ -65,23 +65,17 @@ pub(crate) async fn board(
         Some(_) => return Err(bad("clock_unknown", "clock is `event` or `received`")),
     };
     match query.get("asOf") {
-        None => app
-            .hub
-            .board(&viewer.audience())
-            .map(answer)
-            .ok_or_else(|| Problem::component_down("the board")),
+        None => app.hub.board(&viewer.audience()).map(answer).ok_or_else(|| Problem::component_down("the board")),
         Some(text) => past(&app, &viewer, text, clock).await,
     }
 }
 
 async fn past(app: &App, viewer: &Viewer, text: &str, clock: Clock) -> Result<Response, Problem> {
+    // A `+` that was not escaped arrives as a space; only the zone's can be meant.
+    let zoned = text.rfind(' ').filter(|at| text.get(..*at).is_some_and(|before| before.contains(':')));
+    let text = &zoned.map_or_else(|| text.to_owned(), |at| format!("{}+{}", &text[..at], &text[at + 1..]));
     let as_of = DateTime::parse_from_rfc3339(text)
-        .map_err(|_| {
-            bad(
-                "as_of_malformed",
-                "asOf is a moment as in 2026-01-31T09:00:00+05:30 (RFC 3339; `+` is %2B)",
-            )
-        })?
+        .map_err(|_| bad("as_of_malformed", "asOf is a moment as in 2026-01-31T09:00:00+05:30 (RFC 3339; `+` is %2B)"))?
         .with_timezone(&Utc);
     let Some(past) = &app.past_boards else {
         return Err(bad(
@@ -107,9 +101,7 @@ async fn past(app: &App, viewer: &Viewer, text: &str, clock: Clock) -> Result<Re
         lag_seconds: 0,
     };
     let document = serde_json::to_vec(&BoardDocument::new(head, view.visible()));
-    document
-        .map(|board| answer(board.into()))
-        .map_err(|_| Problem::component_down("the board"))
+    document.map(|board| answer(board.into())).map_err(|_| Problem::component_down("the board"))
 }
 
 fn bad(code: &'static str, detail: &str) -> Problem {

@@ -42,7 +42,8 @@ use crate::{
 /// How many clients one sidecar takes.
 pub(crate) const CLIENTS_LIMIT: usize = 5000;
 /// How soon a client that lost its stream should come back; it backs off further by itself.
-const RETRY: &[u8] = b"retry: 1000\n\n";
+/// Without a blank line: it is part of the first event's block, so that every block has an id.
+const RETRY: &[u8] = b"retry: 1000\n";
 
 /// Counts the clients that are connected.
 #[derive(Debug, Default)]
@@ -58,11 +59,7 @@ struct Place {
 impl Clients {
     fn enter(self: &Arc<Self>, workspace: &str) -> Option<Place> {
         let count = self.0.fetch_add(1, Ordering::Relaxed) + 1;
-        let place = Place {
-            clients: self.clone(),
-            workspace: workspace.to_owned(),
-            reason: "client_left",
-        };
+        let place = Place { clients: self.clone(), workspace: workspace.to_owned(), reason: "client_left" };
         metrics::clients(workspace, count);
         (count <= CLIENTS_LIMIT).then_some(place)
     }
@@ -100,10 +97,7 @@ pub(crate) async fn events(State(app): State<App>, viewer: Viewer, headers: Head
     let place = app.clients.enter(app.workspace()).ok_or_else(busy)?;
     let audience = viewer.audience();
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
-    let joined = app
-        .hub
-        .join(&audience, last)
-        .ok_or_else(|| Problem::component_down("the board"))?;
+    let joined = app.hub.join(&audience, last).ok_or_else(|| Problem::component_down("the board"))?;
     let left = u64::try_from(viewer.expires_at.saturating_sub(Utc::now().timestamp())).unwrap_or(0);
     let mut first = VecDeque::from(joined.first);
     first.push_front(Bytes::from_static(RETRY));
@@ -123,10 +117,7 @@ pub(crate) async fn events(State(app): State<App>, viewer: Viewer, headers: Head
     });
     let mut response = Body::from_stream(body).into_response();
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/event-stream; charset=utf-8"),
-    );
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // Proxies that buffer would hold every frame back.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
@@ -147,12 +138,7 @@ impl Client {
             let bytes = match frame {
                 Ok(frame) => match &*frame {
                     Frame::Same(bytes) => Some(bytes.clone()),
-                    Frame::Delta {
-                        delta,
-                        id,
-                        full,
-                        masked,
-                    } => match (&mut self.own, &self.audience) {
+                    Frame::Delta { delta, id, full, masked } => match (&mut self.own, &self.audience) {
                         (Some(own), _) => own_delta(own, delta, id),
                         (None, Audience::Full) => Some(full.clone()),
                         (None, Audience::Masked | Audience::Own(_)) => Some(masked.clone()),

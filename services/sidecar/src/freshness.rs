@@ -77,10 +77,7 @@ impl Freshness {
         Self {
             redis_at: now,
             ingest_at: now,
-            pulse: Pulse {
-                age: Some(Duration::ZERO),
-                ..Pulse::default()
-            },
+            pulse: Pulse { age: Some(Duration::ZERO), ..Pulse::default() },
             pulse_read_at: now,
             waiting_since: None,
             since: BTreeMap::new(),
@@ -110,28 +107,16 @@ impl Freshness {
 
     /// What is to be said now.
     pub(crate) fn look(&mut self, now: Instant, clock: DateTime<Utc>) -> Fresh {
-        let waited = self
-            .waiting_since
-            .map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        let waited = self.waiting_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         // The pulse's lag runs from the last applied fact. After a quiet hour that is an hour for the one moment in which
         // the next fact is on its way; we have seen facts waiting only for so long.
-        let lag = if waited >= PATIENCE {
-            self.pulse.lag
-        } else {
-            self.pulse.lag.min(waited)
-        };
+        let lag = if waited >= PATIENCE { self.pulse.lag } else { self.pulse.lag.min(waited) };
         let pulse_age = self.pulse.age.unwrap_or_default() + now.saturating_duration_since(self.pulse_read_at);
         let broken = [
-            (
-                StaleReason::Redis,
-                now.saturating_duration_since(self.redis_at) > PATIENCE,
-            ),
+            (StaleReason::Redis, now.saturating_duration_since(self.redis_at) > PATIENCE),
             (StaleReason::Projector, pulse_age > PATIENCE),
             (StaleReason::Lag, waited > PATIENCE && lag > PATIENCE),
-            (
-                StaleReason::Ingest,
-                now.saturating_duration_since(self.ingest_at) > PATIENCE,
-            ),
+            (StaleReason::Ingest, now.saturating_duration_since(self.ingest_at) > PATIENCE),
         ];
         for (reason, is_broken) in broken {
             if is_broken {
@@ -154,11 +139,7 @@ mod tests {
     use super::*;
 
     fn beat(lag_facts: i64, lag: u64) -> Pulse {
-        Pulse {
-            age: Some(Duration::from_millis(300)),
-            lag_facts,
-            lag: Duration::from_secs(lag),
-        }
+        Pulse { age: Some(Duration::from_millis(300)), lag_facts, lag: Duration::from_secs(lag) }
     }
 
     fn after(start: Instant, millis: u64) -> Instant {

@@ -138,15 +138,7 @@ fn json<T: Serialize>(value: &T) -> Vec<u8> {
 
 fn event(id: &str, name: &str, data: &[u8]) -> Bytes {
     let mut out = Vec::with_capacity(id.len() + name.len() + data.len() + 24);
-    for part in [
-        b"id: ".as_slice(),
-        id.as_bytes(),
-        b"\nevent: ",
-        name.as_bytes(),
-        b"\ndata: ",
-        data,
-        b"\n\n",
-    ] {
+    for part in [b"id: ".as_slice(), id.as_bytes(), b"\nevent: ", name.as_bytes(), b"\ndata: ", data, b"\n\n"] {
         out.extend_from_slice(part);
     }
     out.into()
@@ -159,29 +151,13 @@ pub(crate) fn own_delta(view: &mut View, delta: &Delta, id: &str) -> Option<Byte
 }
 
 fn delta_event(id: &str, version: u64, changes: &[Change], hash: BoardRoot) -> Bytes {
-    event(
-        id,
-        "delta",
-        &json(&DeltaDocument {
-            version,
-            changes,
-            hash,
-            as_of: now_text(),
-        }),
-    )
+    event(id, "delta", &json(&DeltaDocument { version, changes, hash, as_of: now_text() }))
 }
 
 impl Hub {
     pub(crate) fn new(workspace: WorkspaceId) -> Self {
-        let inner = Inner {
-            life: None,
-            fresh: Fresh::default(),
-        };
-        Self {
-            workspace,
-            inner: Mutex::new(inner),
-            frames: broadcast::Sender::new(FRAMES_AHEAD),
-        }
+        let inner = Inner { life: None, fresh: Fresh::default() };
+        Self { workspace, inner: Mutex::new(inner), frames: broadcast::Sender::new(FRAMES_AHEAD) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -234,12 +210,7 @@ impl Hub {
             tracing::error!(workspace = %self.workspace, version = delta.version, "the copy of the board is not the projector's");
         }
         let bytes = full.len() + masked.len();
-        let frame = Arc::new(Frame::Delta {
-            delta: Arc::new(delta),
-            id,
-            full,
-            masked,
-        });
+        let frame = Arc::new(Frame::Delta { delta: Arc::new(delta), id, full, masked });
         life.kept.push_back(frame.clone());
         life.kept_bytes += bytes;
         while life.kept.len() > FRAMES_KEPT || life.kept_bytes > BYTES_KEPT {
@@ -260,17 +231,8 @@ impl Hub {
     pub(crate) fn freshness(&self, fresh: Fresh) {
         let mut inner = self.lock();
         let turned = inner.fresh.reasons != fresh.reasons;
-        for reason in [
-            StaleReason::Redis,
-            StaleReason::Projector,
-            StaleReason::Lag,
-            StaleReason::Ingest,
-        ] {
-            metrics::stale(
-                self.workspace.as_str(),
-                reason.as_str(),
-                fresh.reasons.contains(&reason),
-            );
+        for reason in [StaleReason::Redis, StaleReason::Projector, StaleReason::Lag, StaleReason::Ingest] {
+            metrics::stale(self.workspace.as_str(), reason.as_str(), fresh.reasons.contains(&reason));
         }
         inner.fresh = fresh;
         if turned {
@@ -355,11 +317,7 @@ impl Hub {
         }
         let board = document(view, life.version);
         if let Some(slot) = life.encoded.get_mut(place) {
-            *slot = Some(Encoded {
-                version: life.version,
-                at: Instant::now(),
-                board: board.clone(),
-            });
+            *slot = Some(Encoded { version: life.version, at: Instant::now(), board: board.clone() });
         }
         Some((board, None))
     }
@@ -372,9 +330,7 @@ fn head<'a>(workspace: &'a str, version: u64, fresh: &Fresh) -> Head<'a> {
         as_of: now_text(),
         version,
         stale_reasons: fresh.reasons.iter().map(|reason| reason.as_str()).collect(),
-        stale_since: fresh
-            .since
-            .map(|since| since.to_rfc3339_opts(SecondsFormat::Millis, true)),
+        stale_since: fresh.since.map(|since| since.to_rfc3339_opts(SecondsFormat::Millis, true)),
         lag_facts: fresh.lag_facts,
         lag_seconds: fresh.lag_seconds,
     }
@@ -397,11 +353,7 @@ fn heartbeat(inner: &Inner) -> Option<Bytes> {
             received_at: visible.raw(WATERMARK_RECEIVED),
         },
     };
-    Some(event(
-        &format!("{}-{}", life.generation, life.version),
-        "heartbeat",
-        &json(&document),
-    ))
+    Some(event(&format!("{}-{}", life.generation, life.version), "heartbeat", &json(&document)))
 }
 
 /// The frames after `last`, where all of them are still kept.
@@ -414,11 +366,9 @@ fn missed(life: &Life, audience: &Audience, last: &str) -> Option<Vec<Bytes>> {
     let behind = usize::try_from(life.version - version).ok()?;
     let skip = life.kept.len().checked_sub(behind)?;
     let bytes = |frame: &Arc<Frame>| match &**frame {
-        Frame::Delta { full, masked, .. } => Some(if *audience == Audience::Full {
-            full.clone()
-        } else {
-            masked.clone()
-        }),
+        Frame::Delta { full, masked, .. } => {
+            Some(if *audience == Audience::Full { full.clone() } else { masked.clone() })
+        }
         Frame::Anew | Frame::Same(_) | Frame::End => None,
     };
     Some(life.kept.iter().skip(skip).filter_map(bytes).collect())

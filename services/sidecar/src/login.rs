@@ -30,15 +30,9 @@ use crate::{metrics, serve::App, stall::Peer};
 /// Computations at a time: each takes 19 MiB and a core.
 const AT_ONCE: usize = 2;
 /// Failures an e-mail may have in a row, and in how long one is forgiven.
-const PER_EMAIL: Bound = Bound {
-    burst: 5,
-    forgiven_in: Duration::from_secs(30),
-};
+const PER_EMAIL: Bound = Bound { burst: 5, forgiven_in: Duration::from_secs(30) };
 /// The same for an address, behind which may be a whole hospital.
-const PER_ADDRESS: Bound = Bound {
-    burst: 30,
-    forgiven_in: Duration::from_secs(5),
-};
+const PER_ADDRESS: Bound = Bound { burst: 30, forgiven_in: Duration::from_secs(5) };
 /// Longer than any password that is meant as one.
 const LONGEST: usize = 1024;
 
@@ -118,22 +112,14 @@ pub(crate) async fn login(
     let workspace = app.workspace().to_owned();
     let malformed = |_| {
         let detail = r#"send {"email": "…", "password": "…"} as application/json"#;
-        Problem::new(
-            StatusCode::BAD_REQUEST,
-            "login_malformed",
-            "The body is no sign-in",
-            detail,
-        )
+        Problem::new(StatusCode::BAD_REQUEST, "login_malformed", "The body is no sign-in", detail)
     };
     let Json(Credentials { email, password }) = body.map_err(malformed)?;
     let email = email.trim().to_lowercase();
     let login = &app.login;
     let address = peer.0.0.ip();
     let now = Instant::now();
-    let wait = login
-        .emails
-        .wait(&email, now)
-        .max(login.addresses.wait(&address_key(address), now));
+    let wait = login.emails.wait(&email, now).max(login.addresses.wait(&address_key(address), now));
     if let Some(wait) = wait {
         metrics::login(&workspace, "held_off");
         let seconds = u32::try_from(wait.as_secs() + 1).unwrap_or(u32::MAX);
@@ -154,24 +140,12 @@ pub(crate) async fn login(
         login.addresses.failed(&address_key(address), now);
         metrics::login(&workspace, "refused");
         let detail = "the e-mail or the password is not right";
-        return Err(Problem::new(
-            StatusCode::UNAUTHORIZED,
-            "sign_in_refused",
-            "Sign-in was refused",
-            detail,
-        ));
+        return Err(Problem::new(StatusCode::UNAUTHORIZED, "sign_in_refused", "Sign-in was refused", detail));
     };
     let now = Utc::now().timestamp();
     let token = login
         .signer
-        .sign(
-            &user.email,
-            &workspace,
-            user.role,
-            user.agent.as_deref(),
-            now,
-            login.lifetime,
-        )
+        .sign(&user.email, &workspace, user.role, user.agent.as_deref(), now, login.lifetime)
         .map_err(|error| {
             tracing::error!(%error, "a token could not be signed");
             Problem::component_down("the signing key")
@@ -222,10 +196,7 @@ const NAMES_KEPT: usize = 10_000;
 
 impl Failures {
     fn new(bound: Bound) -> Self {
-        Self {
-            bound,
-            booked: Mutex::default(),
-        }
+        Self { bound, booked: Mutex::default() }
     }
 
     /// How long this name must wait, if it must.

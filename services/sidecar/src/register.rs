@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use helix_kit::secret::Secret;
+use helix_kit::{http::Readiness, secret::Secret};
 use serde::Serialize;
 use tokio::time::{sleep, timeout};
 
@@ -56,10 +56,7 @@ impl Registration {
         path: &str,
         body: &B,
     ) -> Result<(), RegisterError> {
-        let request = http
-            .post(self.url(path))
-            .header("x-helix-key", self.key.reveal())
-            .json(body);
+        let request = http.post(self.url(path)).header("x-helix-key", self.key.reveal()).json(body);
         let status = request.timeout(ANSWER_WITHIN).send().await?.status();
         match status.as_u16() {
             200..=299 => Ok(()),
@@ -69,7 +66,7 @@ impl Registration {
     }
 
     /// Registers and goes on saying that we live, for as long as it is polled.
-    pub(crate) async fn keep(&self, http: &reqwest::Client) {
+    pub(crate) async fn keep(&self, http: &reqwest::Client, readiness: &Readiness) {
         let workspace = &self.body.workspace;
         let heartbeat = serde_json::json!({ "workspace": workspace });
         loop {
@@ -85,6 +82,7 @@ impl Registration {
                 sleep(wait).await;
                 wait = (wait * 2).min(LAST_RETRY);
             }
+            readiness.ready("directory");
             tracing::info!(workspace, "registered with the ingest");
             loop {
                 sleep(HEARTBEAT).await;
@@ -103,10 +101,7 @@ impl Registration {
         loop {
             let asked = timeout(LOOK, http.get(&url).send()).await;
             if matches!(asked, Ok(Ok(response)) if response.status().is_success()) {
-                freshness
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .ingest_answered(Instant::now());
+                freshness.lock().unwrap_or_else(PoisonError::into_inner).ingest_answered(Instant::now());
             }
             sleep(LOOK).await;
         }

@@ -77,9 +77,7 @@ pub struct Extensions {
 
 impl std::fmt::Debug for Extensions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Extensions")
-            .field("past_boards", &self.past_boards.is_some())
-            .finish_non_exhaustive()
+        f.debug_struct("Extensions").field("past_boards", &self.past_boards.is_some()).finish_non_exhaustive()
     }
 }
 
@@ -145,10 +143,7 @@ pub async fn run_with(
     let reader = BoardReader::new(settings.redis_url.reveal(), &id)?;
     let hub = Arc::new(Hub::new(id.clone()));
     let app = App {
-        access: Access {
-            workspace: id,
-            verifier,
-        },
+        access: Access { workspace: id, verifier },
         hub: hub.clone(),
         clients: Arc::default(),
         login,
@@ -158,6 +153,8 @@ pub async fn run_with(
     };
     let readiness = Readiness::default();
     readiness.not_ready("board", "no board has been read from the workspace's Redis yet");
+    // Until then events of its agents would be set aside as unrouted. Once known, the directory keeps it.
+    readiness.not_ready("directory", "the workspace is not registered with the ingest yet");
     let freshness = Arc::new(Mutex::new(Freshness::new(Instant::now())));
     let mut tasks = JoinSet::new();
     tasks.spawn(follow(reader.clone(), hub.clone(), readiness.clone()));
@@ -166,8 +163,8 @@ pub async fn run_with(
     let registration = Arc::new(registration(&config, workspace, &settings));
     let http = reqwest::Client::new();
     tasks.spawn({
-        let (registration, http) = (registration.clone(), http.clone());
-        async move { registration.keep(&http).await }
+        let (registration, http, readiness) = (registration.clone(), http.clone(), readiness.clone());
+        async move { registration.keep(&http, &readiness).await }
     });
     tasks.spawn(async move { registration.watch(&http, &freshness).await });
 
@@ -181,9 +178,7 @@ pub async fn run_with(
         }
     };
     let listener = StallListener::new(listener, STALL);
-    axum::serve(listener, router.into_make_service_with_connect_info::<Peer>())
-        .with_graceful_shutdown(leaving)
-        .await?;
+    axum::serve(listener, router.into_make_service_with_connect_info::<Peer>()).with_graceful_shutdown(leaving).await?;
     tasks.shutdown().await;
     Ok(())
 }
@@ -204,9 +199,7 @@ fn router(app: App, more: Option<Router<Access>>, readiness: Readiness, metrics:
     }
     let router = router.merge(health_routes(readiness, metrics));
     // Compression leaves event streams alone: they must not wait in a buffer.
-    finish(router, "sidecar")
-        .layer(CompressionLayer::new())
-        .layer(middleware::from_fn(secure))
+    finish(router, "sidecar").layer(CompressionLayer::new()).layer(middleware::from_fn(secure))
 }
 
 /// Headers that keep the page to itself.
@@ -221,10 +214,7 @@ async fn secure(request: Request, next: Next) -> Result<Response, Infallible> {
     );
     set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(header::REFERRER_POLICY, "no-referrer");
-    set(
-        HeaderName::from_static("permissions-policy"),
-        "camera=(), microphone=(), geolocation=()",
-    );
+    set(HeaderName::from_static("permissions-policy"), "camera=(), microphone=(), geolocation=()");
     Ok(response)
 }
 
@@ -313,10 +303,7 @@ async fn tell(hub: Arc<Hub>, freshness: Arc<Mutex<Freshness>>) {
     loop {
         ticks.tick().await;
         let now = Instant::now();
-        let fresh = freshness
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .look(now, Utc::now());
+        let fresh = freshness.lock().unwrap_or_else(PoisonError::into_inner).look(now, Utc::now());
         hub.freshness(fresh);
         if beat_at.elapsed() >= HEARTBEAT {
             hub.heartbeat();

@@ -47,14 +47,7 @@ impl Listener for StallListener {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection was lost as it was accepted");
         }
-        (
-            StallStream {
-                inner: stream,
-                limit: self.limit,
-                stalled: None,
-            },
-            peer,
-        )
+        (StallStream { inner: stream, limit: self.limit, stalled: None }, peer)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -90,10 +83,7 @@ impl StallStream {
         let timer = self.stalled.get_or_insert_with(|| Box::pin(sleep(limit)));
         ready!(timer.as_mut().poll(cx));
         timer.as_mut().reset(Instant::now() + limit);
-        Poll::Ready(Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            "the client has stopped reading",
-        )))
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client has stopped reading")))
     }
 }
 

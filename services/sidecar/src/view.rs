@@ -30,10 +30,7 @@ pub(crate) struct View {
 impl View {
     /// The view of an audience on a whole board.
     pub(crate) fn of(audience: Audience, whole: &Visible) -> Self {
-        let mut view = Self {
-            audience,
-            visible: Visible::default(),
-        };
+        let mut view = Self { audience, visible: Visible::default() };
         for (path, _) in whole.iter() {
             if let Some(raw) = whole.raw(path) {
                 view.apply(&Change::set(path, raw.to_owned()));
@@ -75,9 +72,7 @@ fn is_own(agent: &AgentId, change: &Change) -> bool {
         return id == agent.as_str();
     }
     if change.path.starts_with(CALLS) {
-        let card = change
-            .json()
-            .and_then(|json| serde_json::from_str::<CallCard>(json).ok());
+        let card = change.json().and_then(|json| serde_json::from_str::<CallCard>(json).ok());
         return card.and_then(|card| card.agent_id).is_some_and(|owner| owner == *agent);
     }
     !change.path.starts_with(WAITING) && change.path != TODAY && change.path != OPEN_MISSED_CALLS

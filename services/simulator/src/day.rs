@@ -68,17 +68,8 @@ impl Day {
     pub fn generate(scenario: &Scenario) -> Self {
         let truth = floor::play(scenario);
         let told = faults::strike(scenario, &truth, faithful(scenario, &truth));
-        let deliveries = told
-            .drafts
-            .into_iter()
-            .map(|draft| wire::render(scenario, &truth, draft))
-            .collect();
-        Self {
-            deliveries,
-            truth,
-            withheld: told.withheld,
-            faults: told.counts,
-        }
+        let deliveries = told.drafts.into_iter().map(|draft| wire::render(scenario, &truth, draft)).collect();
+        Self { deliveries, truth, withheld: told.withheld, faults: told.counts }
     }
 }
 

@@ -78,12 +78,7 @@ pub(crate) fn arrivals(scenario: &Scenario) -> Vec<Arrival> {
                 number
             };
             let skill = (!weights.is_empty()).then(|| dice.weighted(&weights));
-            Arrival {
-                at,
-                caller,
-                did: dice.pick(&scenario.dids).clone(),
-                skill,
-            }
+            Arrival { at, caller, did: dice.pick(&scenario.dids).clone(), skill }
         })
         .collect()
 }
@@ -100,11 +95,7 @@ mod tests {
         let between = |from: u32, to: u32| calls.iter().filter(|call| (from..to).contains(&call.at)).count();
         // 10-11 against 13-14, the quiet hour.
         assert!(between(7_200, 10_800) > 3 * between(18_000, 21_600) / 2);
-        assert!(
-            calls
-                .iter()
-                .all(|call| call.caller.len() == 12 && call.caller.starts_with("91"))
-        );
+        assert!(calls.iter().all(|call| call.caller.len() == 12 && call.caller.starts_with("91")));
         assert!(calls[0].at <= 60);
     }
 }

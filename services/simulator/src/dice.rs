@@ -56,9 +56,7 @@ impl Dice {
 /// A number that belongs to this seed, workspace and purpose for ever.
 pub(crate) fn fixed_number(seed: u64, workspace: &str, purpose: &str) -> u64 {
     let bytes = digest(seed, workspace, purpose);
-    bytes[..8]
-        .iter()
-        .fold(0, |number, byte| (number << 8) | u64::from(*byte))
+    bytes[..8].iter().fold(0, |number, byte| (number << 8) | u64::from(*byte))
 }
 
 fn digest(seed: u64, workspace: &str, purpose: &str) -> [u8; 32] {

@@ -86,13 +86,7 @@ pub(crate) struct Draft {
 
 impl Draft {
     pub(crate) fn new(at: u64, event: TrueEvent) -> Self {
-        Self {
-            at,
-            stamped_at: at,
-            told: vec![(event, Dress::default())],
-            as_array: false,
-            faults: Vec::new(),
-        }
+        Self { at, stamped_at: at, told: vec![(event, Dress::default())], as_array: false, faults: Vec::new() }
     }
 
     fn is_callback(&self) -> bool {
@@ -118,10 +112,7 @@ pub(crate) struct Told {
 
 /// Applies the scenario's faults to a faithful telling, which must be in order of sending.
 pub(crate) fn strike(scenario: &Scenario, truth: &Truth, drafts: Vec<Draft>) -> Told {
-    let mut striker = Striker {
-        scenario,
-        counts: BTreeMap::new(),
-    };
+    let mut striker = Striker { scenario, counts: BTreeMap::new() };
     let (mut drafts, withheld) = striker.lose(truth, drafts);
     striker.dress(&mut drafts);
     let drafts = striker.add_unknown_actions(drafts);
@@ -130,11 +121,7 @@ pub(crate) fn strike(scenario: &Scenario, truth: &Truth, drafts: Vec<Draft>) -> 
     striker.delay(&mut drafts);
     striker.repeat(&mut drafts);
     drafts.sort_by_key(|draft| draft.at);
-    Told {
-        drafts,
-        withheld,
-        counts: striker.counts,
-    }
+    Told { drafts, withheld, counts: striker.counts }
 }
 
 struct Striker<'a> {
@@ -156,11 +143,7 @@ impl Chance {
 
 impl Striker<'_> {
     fn chance(&self, kind: FaultKind, per_mille: u16) -> Chance {
-        let dice = Dice::new(
-            self.scenario.seed,
-            &self.scenario.workspace,
-            &format!("fault {}", kind.name()),
-        );
+        let dice = Dice::new(self.scenario.seed, &self.scenario.workspace, &format!("fault {}", kind.name()));
         Chance { dice, per_mille }
     }
 
@@ -187,19 +170,14 @@ impl Striker<'_> {
                 let is_ghost = event.call_index.is_some_and(|call| ghosts[call]);
                 match event.kind {
                     EventKind::Summary if is_ghost => Some(FaultKind::GhostCall),
-                    EventKind::Call {
-                        action: CallAction::Disconnect,
-                        ..
-                    } if is_ghost => Some(FaultKind::GhostCall),
+                    EventKind::Call { action: CallAction::Disconnect, .. } if is_ghost => Some(FaultKind::GhostCall),
                     EventKind::Summary => callback.strikes().then_some(FaultKind::LostCallback),
-                    EventKind::Call {
-                        action: CallAction::Disconnect,
-                        ..
-                    } => disconnect.strikes().then_some(FaultKind::LostDisconnect),
-                    EventKind::Agent {
-                        action: AgentAction::Logout,
-                        ..
-                    } => logout.strikes().then_some(FaultKind::LostLogout),
+                    EventKind::Call { action: CallAction::Disconnect, .. } => {
+                        disconnect.strikes().then_some(FaultKind::LostDisconnect)
+                    }
+                    EventKind::Agent { action: AgentAction::Logout, .. } => {
+                        logout.strikes().then_some(FaultKind::LostLogout)
+                    }
                     EventKind::Agent { .. } | EventKind::Call { .. } | EventKind::Noise { .. } => None,
                 }
             });
@@ -249,13 +227,7 @@ impl Striker<'_> {
             };
             if !words.is_empty() && unknown.strikes() {
                 let word = unknown.dice.pick(words);
-                let mut noise = Draft::new(
-                    draft.at,
-                    TrueEvent {
-                        kind: EventKind::Noise { word },
-                        ..event.clone()
-                    },
-                );
+                let mut noise = Draft::new(draft.at, TrueEvent { kind: EventKind::Noise { word }, ..event.clone() });
                 self.mark(&mut noise, FaultKind::UnknownAction);
                 all.push(noise);
             }
@@ -271,11 +243,7 @@ impl Striker<'_> {
         while let Some(mut draft) = coming.next() {
             if chance.strikes() {
                 draft.as_array = true;
-                let most = if draft.is_callback() {
-                    1
-                } else {
-                    chance.dice.between(2, 5) as usize
-                };
+                let most = if draft.is_callback() { 1 } else { chance.dice.between(2, 5) as usize };
                 let opened_at = draft.at;
                 while draft.told.len() < most {
                     let near = |next: &Draft| !next.is_callback() && next.at < opened_at + 5_000;
@@ -296,10 +264,7 @@ impl Striker<'_> {
         let mut place = 0;
         while place < drafts.len() {
             if chance.strikes() {
-                let next = drafts[place + 1..]
-                    .iter()
-                    .take(200)
-                    .position(|other| other.shares_key_with(&drafts[place]));
+                let next = drafts[place + 1..].iter().take(200).position(|other| other.shares_key_with(&drafts[place]));
                 if let Some(offset) = next {
                     let other = place + 1 + offset;
                     let (early, late) = (drafts[place].at, drafts[other].at);

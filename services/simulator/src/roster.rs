@@ -29,9 +29,7 @@ const SHORT_REASONS: [&str; 4] = ["Washroom", "Briefing", "Personal", "Training"
 /// Every agent's shift, in the scenario's order.
 pub(crate) fn shifts(scenario: &Scenario) -> Vec<Shift> {
     let mut dice = Dice::new(scenario.seed, &scenario.workspace, "roster");
-    (0..scenario.agents.len())
-        .map(|position| shift(&mut dice, scenario.closes_at(), position))
-        .collect()
+    (0..scenario.agents.len()).map(|position| shift(&mut dice, scenario.closes_at(), position)).collect()
 }
 
 fn shift(dice: &mut Dice, day: Second, position: usize) -> Shift {
@@ -43,11 +41,7 @@ fn shift(dice: &mut Dice, day: Second, position: usize) -> Shift {
         (_, false) => dice.between(5, 5 + spread),
         (_, true) => day * 15 / 100 + dice.below(spread + 1),
     };
-    let planned = if closes_up || position == 0 {
-        day
-    } else {
-        day * 88 / 100 + dice.below(spread + 1)
-    };
+    let planned = if closes_up || position == 0 { day } else { day * 88 / 100 + dice.below(spread + 1) };
     let until = if dice.chance(150) {
         planned + dice.between(600, 2_400) // overtime
     } else if dice.chance(40) {
@@ -56,11 +50,7 @@ fn shift(dice: &mut Dice, day: Second, position: usize) -> Shift {
         planned
     };
     let until = until.max(from + 60);
-    Shift {
-        from,
-        until,
-        breaks: breaks(dice, from, until),
-    }
+    Shift { from, until, breaks: breaks(dice, from, until) }
 }
 
 fn breaks(dice: &mut Dice, from: Second, until: Second) -> Vec<Break> {
@@ -71,11 +61,7 @@ fn breaks(dice: &mut Dice, from: Second, until: Second) -> Vec<Break> {
             at: from + (u64::from(length) * u64::from(dice.between(share.0, share.1)) / 100) as Second,
             lasts: dice.between(minutes.0 * 60, minutes.1 * 60),
             reason,
-            action: if dice.chance(700) {
-                AgentAction::Pause
-            } else {
-                AgentAction::Aux
-            },
+            action: if dice.chance(700) { AgentAction::Pause } else { AgentAction::Aux },
         });
     };
     if length >= 3 * 3600 {
@@ -102,10 +88,6 @@ mod tests {
         assert!(shifts.iter().any(|shift| shift.from <= 8));
         assert!(shifts.iter().any(|shift| shift.until >= scenario.closes_at()));
         assert!(shifts.iter().all(|shift| shift.from < shift.until));
-        assert!(
-            shifts
-                .iter()
-                .all(|shift| shift.breaks.iter().any(|pause| pause.reason == "Lunch Break"))
-        );
+        assert!(shifts.iter().all(|shift| shift.breaks.iter().any(|pause| pause.reason == "Lunch Break")));
     }
 }

@@ -31,18 +31,11 @@ impl AgentProfile {
             .filter(|part| !part.is_empty())
             .map(|part| {
                 let mut letters = part.chars();
-                letters
-                    .next()
-                    .map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+                letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
             })
             .collect::<Vec<String>>()
             .join(" ");
-        Self {
-            id: id.to_owned(),
-            name,
-            unique_id: 100_001 + position,
-            phone: (500_501 + position).to_string(),
-        }
+        Self { id: id.to_owned(), name, unique_id: 100_001 + position, phone: (500_501 + position).to_string() }
     }
 }
 
@@ -60,11 +53,7 @@ pub struct Skill {
 impl Skill {
     /// A skill with its share.
     pub fn new(name: &str, weight: u32, urgent: bool) -> Self {
-        Self {
-            name: name.to_owned(),
-            weight,
-            urgent,
-        }
+        Self { name: name.to_owned(), weight, urgent }
     }
 
     /// What a hospital has: OPD, Appointments, Emergency, Billing, Lab.
@@ -196,9 +185,7 @@ pub struct Scenario {
 impl Scenario {
     /// A quiet day to start from: twelve agents, ninety calls an hour, ten hours from 08:00, default faults.
     pub fn sample(seed: u64, workspace: &str) -> Self {
-        let agents = (0..12)
-            .map(|n| AgentProfile::from_id(&format!("sim.{workspace}.{n:02}"), n))
-            .collect();
+        let agents = (0..12).map(|n| AgentProfile::from_id(&format!("sim.{workspace}.{n:02}"), n)).collect();
         Self {
             seed,
             workspace: workspace.to_owned(),
@@ -207,9 +194,7 @@ impl Scenario {
             agents,
             dids: vec!["918040000001".to_owned()],
             skills: Skill::hospital(),
-            start: NaiveDate::from_ymd_opt(2026, 3, 24)
-                .and_then(|day| day.and_hms_opt(8, 0, 0))
-                .unwrap_or_default(),
+            start: NaiveDate::from_ymd_opt(2026, 3, 24).and_then(|day| day.and_hms_opt(8, 0, 0)).unwrap_or_default(),
             hours: 10,
             calls_per_hour: 90,
             faults: Faults::default(),
@@ -253,9 +238,6 @@ mod tests {
     #[test]
     fn a_login_id_becomes_a_name_a_person_can_read() {
         let profile = AgentProfile::from_id("rekha.cc", 1);
-        assert_eq!(
-            (profile.name.as_str(), profile.unique_id, profile.phone.as_str()),
-            ("Rekha Cc", 100_002, "500502")
-        );
+        assert_eq!((profile.name.as_str(), profile.unique_id, profile.phone.as_str()), ("Rekha Cc", 100_002, "500502"));
     }
 }

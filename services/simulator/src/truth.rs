@@ -275,17 +275,11 @@ pub struct Truth {
 impl Truth {
     /// How many calls of a direction came out so.
     pub fn count(&self, direction: Direction, outcome: Outcome) -> u64 {
-        self.calls
-            .iter()
-            .filter(|call| call.direction == direction && call.outcome == outcome)
-            .count() as u64
+        self.calls.iter().filter(|call| call.direction == direction && call.outcome == outcome).count() as u64
     }
 
     /// How many inbound calls were offered.
     pub fn offered(&self) -> u64 {
-        self.calls
-            .iter()
-            .filter(|call| call.direction == Direction::Inbound)
-            .count() as u64
+        self.calls.iter().filter(|call| call.direction == Direction::Inbound).count() as u64
     }
 }

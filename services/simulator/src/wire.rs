@@ -17,14 +17,7 @@ const FORM: &str = "application/x-www-form-urlencoded";
 const ARROW: &str = " -> ";
 
 const CIRCLES: [&str; 6] = ["Karnataka", "", "Tamil Nadu", "Kerala", "Andhra Pradesh", "Maharashtra"];
-const HINDI_NAMES: [&str; 6] = [
-    "आशा वर्मा",
-    "रेखा शर्मा",
-    "गणेश राव",
-    "सुनीता देवी",
-    "मोहम्मद आरिफ़",
-    "प्रिया नायर",
-];
+const HINDI_NAMES: [&str; 6] = ["आशा वर्मा", "रेखा शर्मा", "गणेश राव", "सुनीता देवी", "मोहम्मद आरिफ़", "प्रिया नायर"];
 const HINDI_COMMENT: &str = "मरीज़ ने कहा \"कल कॉल करें\" & 100% + बोनस 🙂\nदूसरी पंक्ति";
 
 /// A JSON object whose fields keep the order they are written in.
@@ -56,16 +49,8 @@ pub(crate) fn render(scenario: &Scenario, truth: &Truth, draft: Draft) -> Delive
         Some(_) | None => Endpoint::AgentEvent,
     };
     let stamp = scenario.stamp(Second::try_from(draft.stamped_at / 1000).unwrap_or(Second::MAX));
-    let objects: Vec<String> = draft
-        .told
-        .iter()
-        .map(|(event, dress)| writer.object(event, *dress, &stamp))
-        .collect();
-    let json = if draft.as_array {
-        format!("[{}]", objects.join(","))
-    } else {
-        objects.concat()
-    };
+    let objects: Vec<String> = draft.told.iter().map(|(event, dress)| writer.object(event, *dress, &stamp)).collect();
+    let json = if draft.as_array { format!("[{}]", objects.join(",")) } else { objects.concat() };
     let (content_type, body) = match (endpoint, scenario.webhook_style) {
         (Endpoint::AgentEvent | Endpoint::CallEvent, _) | (Endpoint::Callback, WebhookStyle::Json) => (JSON, json),
         (Endpoint::Callback, WebhookStyle::FormArray) if !draft.as_array => (FORM, form(&format!("[{json}]"))),
@@ -83,9 +68,7 @@ pub(crate) fn render(scenario: &Scenario, truth: &Truth, draft: Draft) -> Delive
 }
 
 fn form(json: &str) -> String {
-    form_urlencoded::Serializer::new(String::new())
-        .append_pair("data", json)
-        .finish()
+    form_urlencoded::Serializer::new(String::new()).append_pair("data", json).finish()
 }
 
 /// `HH:MM:SS`.
@@ -100,30 +83,17 @@ fn text(value: impl Into<String>) -> Value {
 /// One of the other ways to write a word: the first of upper, lower, capital first, swapped that differs from it.
 fn other_case(word: &str, choice: u32) -> String {
     let swap = |letter: char| {
-        if letter.is_ascii_uppercase() {
-            letter.to_ascii_lowercase()
-        } else {
-            letter.to_ascii_uppercase()
-        }
+        if letter.is_ascii_uppercase() { letter.to_ascii_lowercase() } else { letter.to_ascii_uppercase() }
     };
     let capital = |word: &str| {
         let mut letters = word.chars();
         let first = letters.next().map(|letter| letter.to_ascii_uppercase());
-        first
-            .into_iter()
-            .chain(letters.map(|letter| letter.to_ascii_lowercase()))
-            .collect::<String>()
+        first.into_iter().chain(letters.map(|letter| letter.to_ascii_lowercase())).collect::<String>()
     };
-    let mut ways = [
-        word.to_ascii_uppercase(),
-        word.to_ascii_lowercase(),
-        capital(word),
-        word.chars().map(swap).collect(),
-    ];
+    let mut ways =
+        [word.to_ascii_uppercase(), word.to_ascii_lowercase(), capital(word), word.chars().map(swap).collect()];
     ways.rotate_left(choice as usize % 4);
-    ways.into_iter()
-        .find(|way| way != word)
-        .unwrap_or_else(|| word.to_owned())
+    ways.into_iter().find(|way| way != word).unwrap_or_else(|| word.to_owned())
 }
 
 struct Writer<'a> {
@@ -133,11 +103,7 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     fn object(&self, event: &TrueEvent, dress: Dress, stamp: &str) -> String {
-        let spelled = |word: &str| {
-            dress
-                .case
-                .map_or_else(|| word.to_owned(), |choice| other_case(word, choice))
-        };
+        let spelled = |word: &str| dress.case.map_or_else(|| word.to_owned(), |choice| other_case(word, choice));
         let data = match (&event.kind, event.call_index.map(|index| &self.truth.calls[index])) {
             (EventKind::Summary, Some(call)) => return self.callback(call, dress).to_json(),
             (EventKind::Call { action, leg }, Some(call)) => {
@@ -205,11 +171,7 @@ impl Writer<'_> {
             (Some(_), false) | (None, true) => text(""),
             (Some(_), true) | (None, false) => text("0"),
         };
-        let skill = if call.skill.is_empty() && dress.blanks.is_some() {
-            "None"
-        } else {
-            &call.skill
-        };
+        let skill = if call.skill.is_empty() && dress.blanks.is_some() { "None" } else { &call.skill };
         Fields(vec![
             ("action", text(action)),
             ("call_type", text(call_type)),
@@ -229,10 +191,7 @@ impl Writer<'_> {
         let inbound = call.direction == Direction::Inbound;
         let answered = call.outcome == Outcome::Answered;
         let chain = |part: &dyn Fn(&AgentProfile, usize) -> String| {
-            let parts = call
-                .legs
-                .iter()
-                .map(|leg| part(&scenario.agents[leg.agent_index], leg.agent_index));
+            let parts = call.legs.iter().map(|leg| part(&scenario.agents[leg.agent_index], leg.agent_index));
             text(parts.collect::<Vec<String>>().join(ARROW))
         };
         let phones = chain(&|agent, _| agent.phone.clone());
@@ -242,29 +201,16 @@ impl Writer<'_> {
         let to_answer = call.answered_at.map_or(0, |answered_at| answered_at - call.rang_at);
         let started = scenario.local(call.rang_at).format("%Y%m%d%H%M%S");
         let user = &scenario.username;
-        let audio = format!(
-            "https://recordings.example.invalid/{user}/{user}_{}_{started}.mp3",
-            call.call_id
-        );
+        let audio = format!("https://recordings.example.invalid/{user}/{user}_{}_{started}.mp3", call.call_id);
         let circle = call.caller.bytes().fold(0_usize, |sum, digit| sum + usize::from(digit)) % CIRCLES.len();
-        let handed_to = if call.transferred {
-            call.agents.last().map_or("", |agent| agent)
-        } else {
-            ""
-        };
-        let (comments, location) = if dress.hindi {
-            (HINDI_COMMENT, "कर्नाटक")
-        } else {
-            (comment(call), CIRCLES[circle])
-        };
+        let handed_to = if call.transferred { call.agents.last().map_or("", |agent| agent) } else { "" };
+        let (comments, location) =
+            if dress.hindi { (HINDI_COMMENT, "कर्नाटक") } else { (comment(call), CIRCLES[circle]) };
         let mut fields = Fields(vec![
             ("monitorUCID", text(&*call.call_id)),
             ("UUI", text(if inbound { call.skill.as_str() } else { "Manual Dial" })),
             ("Did", text(&call.did)),
-            (
-                "CampaignName",
-                text(format!("{}_{}", if inbound { "Inbound" } else { "Manual" }, call.did)),
-            ),
+            ("CampaignName", text(format!("{}_{}", if inbound { "Inbound" } else { "Manual" }, call.did))),
             ("Location", text(location)),
             ("CallerID", text(&call.caller)),
             ("PhoneName", chain(&|agent, _| format!("ext{}", agent.phone))),
@@ -275,10 +221,7 @@ impl Writer<'_> {
             ("CallDuration", text(clock(whole))),
             ("Duration", if_answered(clock(whole.saturating_sub(to_answer)))),
             ("FallBackRule", text("AgentDial")),
-            (
-                "DialedNumber",
-                if inbound { phones.clone() } else { text(&call.caller) },
-            ),
+            ("DialedNumber", if inbound { phones.clone() } else { text(&call.caller) }),
             ("Type", text(if inbound { "inbound" } else { "Manual" })),
             ("AgentID", chain(&|agent, _| agent.id.clone())),
             ("AgentPhoneNumber", phones),
@@ -286,11 +229,7 @@ impl Writer<'_> {
             (
                 "AgentName",
                 chain(&|agent, index| {
-                    if dress.hindi {
-                        HINDI_NAMES[index % HINDI_NAMES.len()].to_owned()
-                    } else {
-                        agent.name.clone()
-                    }
+                    if dress.hindi { HINDI_NAMES[index % HINDI_NAMES.len()].to_owned() } else { agent.name.clone() }
                 }),
             ),
             ("Disposition", text(call.disposition)),
@@ -305,23 +244,13 @@ impl Writer<'_> {
             ("Status", text(if answered { "Answered" } else { "NotAnswered" })),
             ("AudioFile", if_answered(audio)),
             // Other values than "No Transfers" were not found in public; this one is an inference.
-            (
-                "TransferType",
-                text(if call.transferred {
-                    "Agent Transfer"
-                } else {
-                    "No Transfers"
-                }),
-            ),
+            ("TransferType", text(if call.transferred { "Agent Transfer" } else { "No Transfers" })),
             ("TransferredTo", text(handed_to)),
             ("Comments", text(comments)),
             ("DialStatus", text(dial_status)),
             ("Apikey", text(&scenario.api_key)),
             ("AgentStatus", text(agent_status)),
-            (
-                "CustomerStatus",
-                text(if answered { "answered" } else { "not_answered" }),
-            ),
+            ("CustomerStatus", text(if answered { "answered" } else { "not_answered" })),
             ("UserName", text(user)),
             ("CallerConfAudioFile", text("")),
             ("ConfDuration", text(clock(0))),
@@ -360,31 +289,16 @@ fn statuses(call: &TrueCall) -> (String, String) {
         None if index == last && gave_up => "user_disconnected",
         None => "NormalUnspecified",
     });
-    let of_dial = call.legs.iter().map(|leg| {
-        if leg.answered_at.is_some() {
-            "answered"
-        } else {
-            "not_answered"
-        }
-    });
-    (
-        of_agent.collect::<Vec<_>>().join(ARROW),
-        of_dial.collect::<Vec<_>>().join(ARROW),
-    )
+    let of_dial = call.legs.iter().map(|leg| if leg.answered_at.is_some() { "answered" } else { "not_answered" });
+    (of_agent.collect::<Vec<_>>().join(ARROW), of_dial.collect::<Vec<_>>().join(ARROW))
 }
 
 /// Writes what is empty in another of the ways that were seen.
 fn blank_otherwise(fields: &mut Vec<(&'static str, Value)>, choice: u32) {
     let is_blank = |value: &Value| value.as_str() == Some("");
     match choice {
-        0 => fields
-            .iter_mut()
-            .filter(|(_, value)| is_blank(value))
-            .for_each(|(_, value)| *value = text("None")),
-        1 => fields
-            .iter_mut()
-            .filter(|(_, value)| is_blank(value))
-            .for_each(|(_, value)| *value = Value::Null),
+        0 => fields.iter_mut().filter(|(_, value)| is_blank(value)).for_each(|(_, value)| *value = text("None")),
+        1 => fields.iter_mut().filter(|(_, value)| is_blank(value)).for_each(|(_, value)| *value = Value::Null),
         2 => fields.retain(|(_, value)| !is_blank(value)),
         // A body of the years before these fields existed.
         3 => fields.retain(|(name, _)| !matches!(*name, "HoldDuration" | "WrapUpDuration" | "DataUniqueId")),

@@ -16,8 +16,7 @@ pub fn clean(home: &Path) -> Result<Vec<String>, Error> {
     if !home.root().exists() {
         return Ok(Vec::new());
     }
-    let _ownership = home
-        .own()?
-        .ok_or_else(|| Error::Usage("another `helix up` was faster: stop it first".to_owned()))?;
+    let _ownership =
+        home.own()?.ok_or_else(|| Error::Usage("another `helix up` was faster: stop it first".to_owned()))?;
     home.remove()
 }

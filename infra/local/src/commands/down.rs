@@ -19,13 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 pub fn down(home: &Path) -> Result<bool, Error> {
     let home = Home::at(home)?;
     if !home.is_ours() {
-        return if home.root().exists() {
-            Err(Error::NotOurs {
-                path: home.root().to_path_buf(),
-            })
-        } else {
-            Ok(false)
-        };
+        return if home.root().exists() { Err(Error::NotOurs { path: home.root().to_path_buf() }) } else { Ok(false) };
     }
     home.create()?;
     let begun = Instant::now();

@@ -25,32 +25,19 @@ pub fn logs(options: &LogsOptions, out: &mut impl Write) -> Result<(), Error> {
     let home = Home::at(&options.home)?;
     let folder = home.root().join("logs");
     let Ok(entries) = std::fs::read_dir(&folder) else {
-        return Err(Error::NotRunning {
-            home: home.root().to_path_buf(),
-        });
+        return Err(Error::NotRunning { home: home.root().to_path_buf() });
     };
-    let names = entries
-        .flatten()
-        .map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let mut names: Vec<String> = names
-        .filter_map(|name| name.strip_suffix(".log").map(str::to_owned))
-        .collect();
+    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut names: Vec<String> = names.filter_map(|name| name.strip_suffix(".log").map(str::to_owned)).collect();
     names.sort();
     if let Some(component) = &options.component {
         if !names.contains(component) {
-            return Err(Error::Usage(format!(
-                "{component} has no log: there are {}",
-                names.join(", ")
-            )));
+            return Err(Error::Usage(format!("{component} has no log: there are {}", names.join(", "))));
         }
         names.retain(|name| name == component);
     }
     let logs: Vec<(String, PathBuf)> = names.into_iter().map(|name| (name.clone(), home.log(&name))).collect();
-    let width = if logs.len() > 1 {
-        logs.iter().map(|(name, _)| name.len()).max().unwrap_or(0) + 2
-    } else {
-        0
-    };
+    let width = if logs.len() > 1 { logs.iter().map(|(name, _)| name.len()).max().unwrap_or(0) + 2 } else { 0 };
     let written = (|| {
         for (name, path) in &logs {
             let name = if width == 0 { "" } else { name };
@@ -58,11 +45,7 @@ pub fn logs(options: &LogsOptions, out: &mut impl Write) -> Result<(), Error> {
                 writeln!(out, "{name:width$}{line}")?;
             }
         }
-        if options.follow {
-            log_files::follow(&logs, out)
-        } else {
-            out.flush()
-        }
+        if options.follow { log_files::follow(&logs, out) } else { out.flush() }
     })();
     match written {
         // The reader has seen enough, as `head` has.

@@ -10,20 +10,11 @@ pub(crate) fn write(home: &Home, took: Option<Duration>, out: &mut dyn Write) ->
     let secrets = Secrets::ensure(home, &plan.workspaces)?;
     let mut lines = Vec::new();
     lines.push(match took {
-        Some(took) => format!(
-            "\nHelix is up, after {}.{} s.",
-            took.as_secs(),
-            took.subsec_millis() / 100
-        ),
+        Some(took) => format!("\nHelix is up, after {}.{} s.", took.as_secs(), took.subsec_millis() / 100),
         None => "\nHelix is up.".to_owned(),
     });
     let state = StackState::load(home)?;
-    lines.extend(
-        state
-            .iter()
-            .flat_map(|state| &state.warnings)
-            .map(|warning| format!("  warning: {warning}")),
-    );
+    lines.extend(state.iter().flat_map(|state| &state.warnings).map(|warning| format!("  warning: {warning}")));
     let ports = &plan.ports;
     let all = [
         ("ingest", "ingest", "http://"),
@@ -49,19 +40,12 @@ pub(crate) fn write(home: &Home, took: Option<Duration>, out: &mut dyn Write) ->
             workspace.name,
             ports.address(&format!("sidecar-{slug}"))
         ));
-        let users = secrets
-            .workspaces
-            .get(slug)
-            .map(|own| own.users.as_slice())
-            .unwrap_or_default();
+        let users = secrets.workspaces.get(slug).map(|own| own.users.as_slice()).unwrap_or_default();
         for user in users {
             lines.push(format!("  {:<32} {}", user.email, user.password.reveal()));
         }
     }
-    lines.push(format!(
-        "\nKeys, tokens and every address: {}",
-        home.dev_env().display()
-    ));
+    lines.push(format!("\nKeys, tokens and every address: {}", home.dev_env().display()));
     // The stack is up whether or not somebody still reads.
     let _terminal_gone = writeln!(out, "{}", lines.join("\n"));
     Ok(())

@@ -23,14 +23,10 @@ use crate::{
 /// # Errors
 /// As [`crate::up`]; [`Error::Usage`] where another process supervises the home.
 pub fn supervise(home: &Path) -> Result<(), Error> {
-    telemetry::start_logs(&TelemetryConfig {
-        log: "info".to_owned(),
-        format: "text".to_owned(),
-    });
+    telemetry::start_logs(&TelemetryConfig { log: "info".to_owned(), format: "text".to_owned() });
     let home = Home::at(home)?;
-    let ownership = home
-        .own()?
-        .ok_or_else(|| Error::Usage(format!("{} is supervised already", home.root().display())))?;
+    let ownership =
+        home.own()?.ok_or_else(|| Error::Usage(format!("{} is supervised already", home.root().display())))?;
     let plan = Plan::load(&home)?;
     run(&home, &ownership, &plan, |_| ())
 }
@@ -44,32 +40,16 @@ pub(crate) fn run(
 ) -> Result<(), Error> {
     let secrets = Secrets::ensure(home, &plan.workspaces)?;
     home::write_files(home, &plan.ports, &secrets, &plan.workspaces)?;
-    let tools = Tools::find().map_err(|source| Error::System {
-        action: "find this program",
-        source,
-    })?;
+    let tools = Tools::find().map_err(|source| Error::System { action: "find this program", source })?;
     let mut components = plan.components(home, &tools, &secrets)?;
     preflight::known(&components, &plan.only)?;
     components.retain(|component| plan.chosen(&component.name));
-    let limits = Limits {
-        least_free_bytes: plan.least_free_bytes,
-        ..Limits::default()
-    };
+    let limits = Limits { least_free_bytes: plan.least_free_bytes, ..Limits::default() };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|source| Error::System {
-            action: "start the runtime",
-            source,
-        })?;
-    runtime.block_on(supervisor::run(
-        home,
-        ownership,
-        components,
-        limits,
-        stop_signal(),
-        observe,
-    ))
+        .map_err(|source| Error::System { action: "start the runtime", source })?;
+    runtime.block_on(supervisor::run(home, ownership, components, limits, stop_signal(), observe))
 }
 
 /// SIGTERM or Ctrl-C; the end of a terminal is no reason to stop.

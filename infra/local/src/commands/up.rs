@@ -86,17 +86,8 @@ pub fn up(options: &UpOptions, out: &mut dyn Write) -> Result<(), Error> {
         only: options.only.clone(),
         least_free_bytes: options.least_free_mib << 20,
     };
-    let tools = Tools::find().map_err(|source| Error::System {
-        action: "find this program",
-        source,
-    })?;
-    preflight::check(
-        &home,
-        &plan.ports,
-        &tools,
-        &|name| plan.chosen(name),
-        plan.least_free_bytes,
-    )?;
+    let tools = Tools::find().map_err(|source| Error::System { action: "find this program", source })?;
+    preflight::check(&home, &plan.ports, &tools, &|name| plan.chosen(name), plan.least_free_bytes)?;
     plan.ports.save(&home)?;
     plan.save(&home)?;
     let stale = home.run().join("state.json");
@@ -134,21 +125,11 @@ fn detach(home: &Home) -> Result<Child, Error> {
     let path = home.log("supervisor");
     let log = log_files::open(&path).map_err(Error::file("open", &path))?;
     let errors = log.try_clone().map_err(Error::file("open", &path))?;
-    let program = std::env::current_exe().map_err(|source| Error::System {
-        action: "find this program",
-        source,
-    })?;
+    let program = std::env::current_exe().map_err(|source| Error::System { action: "find this program", source })?;
     let mut command = Command::new("setsid");
     command.arg(program).arg("supervise").arg("--home").arg(home.root());
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::from(log))
-        .stderr(Stdio::from(errors))
-        .current_dir("/");
-    command.spawn().map_err(|source| Error::System {
-        action: "start the supervisor (setsid of util-linux)",
-        source,
-    })
+    command.stdin(Stdio::null()).stdout(Stdio::from(log)).stderr(Stdio::from(errors)).current_dir("/");
+    command.spawn().map_err(|source| Error::System { action: "start the supervisor (setsid of util-linux)", source })
 }
 
 enum Waited {
@@ -168,13 +149,9 @@ fn wait(
     let mut progress = Progress::default();
     loop {
         let ended = match &mut supervisor {
-            Some(child) => child
-                .try_wait()
-                .map_err(|source| Error::System {
-                    action: "watch the supervisor",
-                    source,
-                })?
-                .is_some(),
+            Some(child) => {
+                child.try_wait().map_err(|source| Error::System { action: "watch the supervisor", source })?.is_some()
+            }
             None => home.own()?.is_some(),
         };
         let state = StackState::load(home)?;
@@ -204,11 +181,7 @@ fn wait(
                 .collect();
             let reason = format!("not ready within {} s: {}", within.as_secs(), waiting.join(", "));
             down(home.root())?;
-            return Err(Error::Component {
-                component: "the stack".to_owned(),
-                reason,
-                log: Vec::new(),
-            });
+            return Err(Error::Component { component: "the stack".to_owned(), reason, log: Vec::new() });
         }
         std::thread::sleep(LOOK_EVERY);
     }
@@ -216,11 +189,7 @@ fn wait(
 
 fn why_it_ended(home: &Home, state: Option<StackState>) -> Error {
     match state.and_then(|state| state.failure) {
-        Some(failure) => Error::Component {
-            component: failure.component,
-            reason: failure.reason,
-            log: failure.log,
-        },
+        Some(failure) => Error::Component { component: failure.component, reason: failure.reason, log: failure.log },
         None => Error::Component {
             component: "the supervisor".to_owned(),
             reason: "it ended".to_owned(),
@@ -251,10 +220,7 @@ impl Progress {
             match component.condition {
                 Condition::Ready | Condition::Done => {
                     let took = component.ready_after.unwrap_or_default();
-                    say(
-                        out,
-                        &format!("  {name:<20} ready  {:>5}.{} s", took / 1000, took % 1000 / 100),
-                    );
+                    say(out, &format!("  {name:<20} ready  {:>5}.{} s", took / 1000, took % 1000 / 100));
                 }
                 Condition::Restarting | Condition::Failed => {
                     let reason = component.reason.as_deref().unwrap_or_default();

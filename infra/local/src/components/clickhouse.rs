@@ -27,24 +27,10 @@ pub(crate) fn component(home: &Home, ports: &Ports, tools: &Tools, secrets: &Sec
         arguments.push(value);
     }
     // The engine takes its zone from the environment and refuses any but this one.
-    let launch = Launch {
-        folder,
-        ..Launch::new(&tools.helix, arguments)
-    }
-    .with("TZ", "UTC");
-    let probe = Probe::Http {
-        address,
-        path: "/ping".to_owned(),
-        status: 200,
-    };
+    let launch = Launch { folder, ..Launch::new(&tools.helix, arguments) }.with("TZ", "UTC");
+    let probe = Probe::Http { address, path: "/ping".to_owned(), status: 200 };
     let plain = Process::new(launch, probe);
-    let process = Process {
-        stop: Stop {
-            within: Duration::from_secs(20),
-            ..plain.stop
-        },
-        ..plain
-    };
+    let process = Process { stop: Stop { within: Duration::from_secs(20), ..plain.stop }, ..plain };
     Ok(Component {
         name: "clickhouse".to_owned(),
         port: Some(address.port()),

@@ -11,14 +11,8 @@ const LOG4J2: &str = include_str!("../../../kafka/log4j2.properties");
 const SETTINGS: &str = include_str!("../../../kafka/server.properties");
 
 /// Starts fast and stays small: no profiling compiler, a collector without threads of its own.
-const JVM: [&str; 6] = [
-    "-Xms128m",
-    "-Xmx384m",
-    "-XX:+UseSerialGC",
-    "-XX:TieredStopAtLevel=1",
-    "-Xshare:auto",
-    "-Djava.awt.headless=true",
-];
+const JVM: [&str; 6] =
+    ["-Xms128m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Djava.awt.headless=true"];
 
 pub(crate) fn component(home: &Home, ports: &Ports, tools: &Tools) -> Result<Component, Error> {
     let folder = home.data("kafka");
@@ -34,10 +28,7 @@ pub(crate) fn component(home: &Home, ports: &Ports, tools: &Tools) -> Result<Com
         all.push(format!("-Dlog4j2.configurationFile={}", log4j2.display()));
         all.extend(["-cp".to_owned(), class_path.display().to_string(), main.to_owned()]);
         all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
-        Launch {
-            folder: folder.clone(),
-            ..Launch::new(&java, all)
-        }
+        Launch { folder: folder.clone(), ..Launch::new(&java, all) }
     };
     let file = properties.display().to_string();
     let launch = run("kafka.Kafka", &[&file]);
@@ -45,12 +36,8 @@ pub(crate) fn component(home: &Home, ports: &Ports, tools: &Tools) -> Result<Com
     let before = step(move || {
         let formatted = formatted.clone();
         let cluster = cluster_id();
-        let format = cluster.map(|id| {
-            run(
-                "kafka.tools.StorageTool",
-                &["format", "--cluster-id", &id, "--config", &file],
-            )
-        });
+        let format =
+            cluster.map(|id| run("kafka.tools.StorageTool", &["format", "--cluster-id", &id, "--config", &file]));
         async move {
             if formatted.is_file() {
                 return Ok(());
@@ -60,16 +47,8 @@ pub(crate) fn component(home: &Home, ports: &Ports, tools: &Tools) -> Result<Com
     });
     let process = Process {
         before: Some(before),
-        stop: Stop {
-            within: Duration::from_secs(20),
-            ..Process::new(launch.clone(), Probe::Running).stop
-        },
-        ..Process::new(
-            launch,
-            Probe::Kafka {
-                address: ports.address("kafka"),
-            },
-        )
+        stop: Stop { within: Duration::from_secs(20), ..Process::new(launch.clone(), Probe::Running).stop },
+        ..Process::new(launch, Probe::Kafka { address: ports.address("kafka") })
     };
     Ok(Component {
         name: "kafka".to_owned(),

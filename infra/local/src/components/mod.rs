@@ -42,10 +42,7 @@ pub struct Component {
 
 impl std::fmt::Debug for Component {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Component")
-            .field("name", &self.name)
-            .field("needs", &self.needs)
-            .finish_non_exhaustive()
+        f.debug_struct("Component").field("name", &self.name).field("needs", &self.needs).finish_non_exhaustive()
     }
 }
 
@@ -84,10 +81,7 @@ impl Process {
             before: None,
             probe,
             after: None,
-            stop: Stop {
-                signal: Signal::TERM,
-                within: Duration::from_secs(10),
-            },
+            stop: Stop { signal: Signal::TERM, within: Duration::from_secs(10) },
             start_within: Duration::from_secs(60),
         }
     }

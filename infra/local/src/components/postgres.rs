@@ -30,11 +30,7 @@ const ADMINISTRATOR: &str = "helix_admin";
 
 /// As whom Postgres runs: another user only where we are root.
 pub(crate) fn user() -> Option<User> {
-    if process::am_root() {
-        process::user(SYSTEM_USER)
-    } else {
-        None
-    }
+    if process::am_root() { process::user(SYSTEM_USER) } else { None }
 }
 
 pub(crate) fn component(home: &Home, ports: &Ports, tools: &Tools, secrets: &Secrets) -> Result<Component, Error> {
@@ -49,12 +45,8 @@ pub(crate) fn component(home: &Home, ports: &Ports, tools: &Tools, secrets: &Sec
         user: user.clone(),
         administrator_password: secrets.postgres_admin.reveal().to_owned(),
     };
-    let arguments = vec![
-        "-D".to_owned(),
-        cluster.data.display().to_string(),
-        "-p".to_owned(),
-        ports.of("postgres").to_string(),
-    ];
+    let arguments =
+        vec!["-D".to_owned(), cluster.data.display().to_string(), "-p".to_owned(), ports.of("postgres").to_string()];
     let launch = Launch {
         folder: folder.clone(),
         user,
@@ -62,9 +54,7 @@ pub(crate) fn component(home: &Home, ports: &Ports, tools: &Tools, secrets: &Sec
         at_parents_death: AtParentsDeath::Quit,
         ..Launch::new(cluster.programs.join("postgres"), arguments)
     };
-    let probe = Probe::Postgres {
-        address: ports.address("postgres"),
-    };
+    let probe = Probe::Postgres { address: ports.address("postgres") };
     let before = step(move || cluster.clone().prepare());
     let options = PgConnectOptions::new()
         .host("127.0.0.1")
@@ -78,10 +68,7 @@ pub(crate) fn component(home: &Home, ports: &Ports, tools: &Tools, secrets: &Sec
         before: Some(before),
         after: Some(after),
         // SIGTERM would wait for clients to leave; SIGINT closes their connections and ends in order.
-        stop: Stop {
-            signal: Signal::INT,
-            within: Duration::from_secs(15),
-        },
+        stop: Stop { signal: Signal::INT, within: Duration::from_secs(15) },
         ..Process::new(launch, probe)
     };
     Ok(Component {
@@ -175,6 +162,5 @@ async fn make_roles(options: PgConnectOptions, owner_password: String) -> Result
         }
         connection.close().await
     };
-    make.await
-        .map_err(|error: sqlx::Error| format!("its roles cannot be made: {error}"))
+    make.await.map_err(|error: sqlx::Error| format!("its roles cannot be made: {error}"))
 }

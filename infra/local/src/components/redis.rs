@@ -16,15 +16,8 @@ pub(crate) fn component(
     files::folder(&home.data("redis"), 0o700)?;
     files::folder(&folder, 0o700)?;
     let settings = folder.join("redis.conf");
-    files::write(
-        &settings,
-        &text(ports.of(&component), &folder.display().to_string(), password),
-        files::PRIVATE,
-    )?;
-    let launch = Launch {
-        folder,
-        ..Launch::new(tools.redis.clone().unwrap_or_default(), [settings])
-    };
+    files::write(&settings, &text(ports.of(&component), &folder.display().to_string(), password), files::PRIVATE)?;
+    let launch = Launch { folder, ..Launch::new(tools.redis.clone().unwrap_or_default(), [settings]) };
     let probe = Probe::Redis {
         address: ports.address(&component),
         password: home.secrets().join(format!("redis-{name}.password")),

@@ -17,15 +17,8 @@ pub(crate) fn component(home: &Home, ports: &Ports, tools: &Tools) -> Result<Com
         "--listen".into(),
         address.to_string().into(),
     ];
-    let launch = Launch {
-        folder,
-        ..Launch::new(&tools.helix, arguments)
-    };
-    let probe = Probe::Http {
-        address,
-        path: "/subjects".to_owned(),
-        status: 200,
-    };
+    let launch = Launch { folder, ..Launch::new(&tools.helix, arguments) };
+    let probe = Probe::Http { address, path: "/subjects".to_owned(), status: 200 };
     Ok(Component {
         name: "registry".to_owned(),
         port: Some(address.port()),

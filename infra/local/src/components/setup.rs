@@ -14,10 +14,7 @@ pub(crate) fn component(ports: &Ports) -> Component {
             topics::ensure(&brokers, 1).await.map_err(|error| error.to_string())?;
             let registry = Registry::new(&url);
             for subject in &SUBJECTS {
-                registry
-                    .register_all(subject)
-                    .await
-                    .map_err(|error| error.to_string())?;
+                registry.register_all(subject).await.map_err(|error| error.to_string())?;
             }
             Ok(())
         }

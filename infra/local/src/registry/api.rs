@@ -47,10 +47,7 @@ pub(super) fn router(store: Store) -> Router {
         .route("/subjects", get(subjects))
         .route("/subjects/{subject}", post(lookup).delete(never_deleted))
         .route("/subjects/{subject}/versions", get(versions).post(register))
-        .route(
-            "/subjects/{subject}/versions/{version}",
-            get(version).delete(never_deleted),
-        )
+        .route("/subjects/{subject}/versions/{version}", get(version).delete(never_deleted))
         .route("/subjects/{subject}/versions/{version}/schema", get(version_schema))
         .route("/schemas/types", get(|| async { json_answer(&json!(["AVRO"])) }))
         .route("/schemas/ids/{id}", get(schema))
@@ -60,10 +57,7 @@ pub(super) fn router(store: Store) -> Router {
         .route("/compatibility/subjects/{subject}/versions", post(compatible_with_all))
         .route("/compatibility/subjects/{subject}/versions/{version}", post(compatible))
         .route("/config", get(global_level).put(set_global_level).delete(never_deleted))
-        .route(
-            "/config/{subject}",
-            get(subject_level).put(set_subject_level).delete(never_deleted),
-        )
+        .route("/config/{subject}", get(subject_level).put(set_subject_level).delete(never_deleted))
         .route("/mode", get(|| async { json_answer(&json!({"mode": "READWRITE"})) }))
         .fallback(|| async { Fault::NoSuchPath })
         .with_state(Shared(Arc::new(Mutex::new(store))))
@@ -90,9 +84,7 @@ fn parsed(bytes: &Bytes) -> Result<Parsed, Fault> {
         return Err(Fault::BadSchema("only schemas of type AVRO are taken".to_owned()));
     }
     if !body.references.is_empty() {
-        return Err(Fault::BadSchema(
-            "references to other schemas are not taken: send the whole schema".to_owned(),
-        ));
+        return Err(Fault::BadSchema("references to other schemas are not taken: send the whole schema".to_owned()));
     }
     Parsed::read(&body.schema).map_err(Fault::BadSchema)
 }
@@ -123,10 +115,7 @@ struct SubjectsQuery {
 
 async fn subjects(State(shared): State<Shared>, Query(query): Query<SubjectsQuery>) -> Answer {
     let store = shared.lock();
-    let names: Vec<&str> = store
-        .subjects()
-        .filter(|subject| subject.starts_with(&query.subject_prefix))
-        .collect();
+    let names: Vec<&str> = store.subjects().filter(|subject| subject.starts_with(&query.subject_prefix)).collect();
     json_answer(&json!(names))
 }
 
@@ -215,10 +204,7 @@ async fn schema_versions(State(shared): State<Shared>, Path(id): Path<String>) -
     let store = shared.lock();
     let id = number(&id)?;
     store.text(id).ok_or(Fault::NoSchema)?;
-    let uses = store
-        .uses(id)
-        .into_iter()
-        .map(|(subject, version)| json!({"subject": subject, "version": version}));
+    let uses = store.uses(id).into_iter().map(|(subject, version)| json!({"subject": subject, "version": version}));
     json_answer(&Value::from(uses.collect::<Vec<_>>()))
 }
 
@@ -250,10 +236,7 @@ async fn compatible(
     let parsed = parsed(&bytes)?;
     let store = shared.lock();
     let stored = resolve(&store, &subject, &version)?;
-    verdict(
-        &store.violations_against(&subject, &stored, &parsed.schema),
-        is_true(&query.verbose),
-    )
+    verdict(&store.violations_against(&subject, &stored, &parsed.schema), is_true(&query.verbose))
 }
 
 async fn compatible_with_all(
@@ -263,10 +246,7 @@ async fn compatible_with_all(
     bytes: Bytes,
 ) -> Answer {
     let parsed = parsed(&bytes)?;
-    verdict(
-        &shared.lock().violations(&subject, &parsed.schema),
-        is_true(&query.verbose),
-    )
+    verdict(&shared.lock().violations(&subject, &parsed.schema), is_true(&query.verbose))
 }
 
 fn level(bytes: &Bytes) -> Result<Level, Fault> {
@@ -311,8 +291,6 @@ async fn subject_level(
     Query(query): Query<LevelQuery>,
 ) -> Answer {
     let store = shared.lock();
-    let own = store
-        .own_level(&subject)
-        .or_else(|| is_true(&query.default_to_global).then(|| store.level()));
+    let own = store.own_level(&subject).or_else(|| is_true(&query.default_to_global).then(|| store.level()));
     json_answer(&json!({"compatibilityLevel": own.ok_or(Fault::NoConfiguration(subject))?}))
 }

@@ -28,49 +28,32 @@ pub enum Level {
 
 impl Level {
     const fn reads_earlier(self) -> bool {
-        matches!(
-            self,
-            Self::Backward | Self::BackwardTransitive | Self::Full | Self::FullTransitive
-        )
+        matches!(self, Self::Backward | Self::BackwardTransitive | Self::Full | Self::FullTransitive)
     }
 
     const fn is_read_by_earlier(self) -> bool {
-        matches!(
-            self,
-            Self::Forward | Self::ForwardTransitive | Self::Full | Self::FullTransitive
-        )
+        matches!(self, Self::Forward | Self::ForwardTransitive | Self::Full | Self::FullTransitive)
     }
 
     const fn is_transitive(self) -> bool {
-        matches!(
-            self,
-            Self::BackwardTransitive | Self::ForwardTransitive | Self::FullTransitive
-        )
+        matches!(self, Self::BackwardTransitive | Self::ForwardTransitive | Self::FullTransitive)
     }
 
     /// Every way in which `new` breaks the level against the earlier versions, oldest first; none where it is
     /// compatible.
     pub(super) fn violations(self, new: &Schema, earlier: &[(u32, &Schema)]) -> Vec<String> {
-        let relevant = if self.is_transitive() {
-            earlier
-        } else {
-            &earlier[earlier.len().saturating_sub(1)..]
-        };
+        let relevant = if self.is_transitive() { earlier } else { &earlier[earlier.len().saturating_sub(1)..] };
         let mut violations = Vec::new();
         for (version, old) in relevant {
             if self.reads_earlier()
                 && let Err(reason) = can_read(old, new)
             {
-                violations.push(format!(
-                    "the new schema cannot read what version {version} wrote: {reason}"
-                ));
+                violations.push(format!("the new schema cannot read what version {version} wrote: {reason}"));
             }
             if self.is_read_by_earlier()
                 && let Err(reason) = can_read(new, old)
             {
-                violations.push(format!(
-                    "version {version} cannot read what the new schema writes: {reason}"
-                ));
+                violations.push(format!("version {version} cannot read what the new schema writes: {reason}"));
             }
         }
         violations
@@ -87,13 +70,7 @@ fn can_read(writer: &Schema, reader: &Schema) -> Result<(), String> {
         Err(error) => {
             // Some of the library's messages carry a whole schema.
             let text = error.to_string();
-            let short: String = text
-                .split_whitespace()
-                .collect::<Vec<_>>()
-                .join(" ")
-                .chars()
-                .take(400)
-                .collect();
+            let short: String = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(400).collect();
             Err(short)
         }
     }

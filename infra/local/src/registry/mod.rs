@@ -47,8 +47,6 @@ pub async fn serve(
 ) -> Result<(), RegistryError> {
     let store = store::Store::open(&options.data)?;
     tracing::info!(address = ?listener.local_addr().ok(), schemas = store.ids(), "the schema registry is ready");
-    axum::serve(listener, api::router(store))
-        .with_graceful_shutdown(shutdown)
-        .await?;
+    axum::serve(listener, api::router(store)).with_graceful_shutdown(shutdown).await?;
     Ok(())
 }

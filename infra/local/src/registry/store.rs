@@ -55,16 +55,8 @@ pub enum StoreError {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case", deny_unknown_fields)]
 enum Line {
-    Registered {
-        subject: String,
-        version: u32,
-        id: u32,
-        schema: String,
-    },
-    Configured {
-        subject: Option<String>,
-        compatibility: Level,
-    },
+    Registered { subject: String, version: u32, id: u32, schema: String },
+    Configured { subject: Option<String>, compatibility: Level },
 }
 
 /// One version of a subject.
@@ -107,11 +99,7 @@ impl Parsed {
         let value: serde_json::Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let mut canonical = String::new();
         write_canonical(&value, &mut canonical);
-        Ok(Self {
-            text: text.to_owned(),
-            schema,
-            canonical,
-        })
+        Ok(Self { text: text.to_owned(), schema, canonical })
     }
 }
 
@@ -155,38 +143,24 @@ impl Store {
             move |source| StoreError::File { action, path, source }
         };
         std::fs::create_dir_all(folder).map_err(fault("create the folder of"))?;
-        let mut file = OpenOptions::new()
-            .create(true)
-            .read(true)
-            .append(true)
-            .open(&path)
-            .map_err(fault("open"))?;
+        let mut file = OpenOptions::new().create(true).read(true).append(true).open(&path).map_err(fault("open"))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(StoreError::InUse { path }),
             Err(TryLockError::Error(source)) => {
-                return Err(StoreError::File {
-                    action: "lock",
-                    path,
-                    source,
-                });
+                return Err(StoreError::File { action: "lock", path, source });
             }
         }
         let mut text = Vec::new();
         file.read_to_end(&mut text).map_err(fault("read"))?;
         let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         if whole < text.len() {
-            tracing::warn!(
-                bytes = text.len() - whole,
-                "a line that was never acknowledged is cut off"
-            );
+            tracing::warn!(bytes = text.len() - whole, "a line that was never acknowledged is cut off");
             file.set_len(whole as u64).map_err(fault("cut"))?;
         }
         // The file's name must survive a loss of power as well as what is in it.
         file.sync_all().map_err(fault("sync"))?;
-        File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(fault("sync the folder of"))?;
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(fault("sync the folder of"))?;
         let mut store = Self {
             path,
             file,
@@ -195,18 +169,10 @@ impl Store {
             levels: BTreeMap::new(),
             level: Level::FullTransitive,
         };
-        for (place, line) in text[..whole]
-            .split(|byte| *byte == b'\n')
-            .filter(|line| !line.is_empty())
-            .enumerate()
-        {
+        for (place, line) in text[..whole].split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).enumerate() {
             let read = serde_json::from_slice(line).map_err(|error| error.to_string());
             let applied = read.and_then(|line| store.apply(line));
-            applied.map_err(|reason| StoreError::Damaged {
-                path: store.path.clone(),
-                line: place + 1,
-                reason,
-            })?;
+            applied.map_err(|reason| StoreError::Damaged { path: store.path.clone(), line: place + 1, reason })?;
         }
         Ok(store)
     }
@@ -218,42 +184,19 @@ impl Store {
 
     fn apply(&mut self, line: Line) -> Result<(), String> {
         match line {
-            Line::Registered {
-                subject,
-                version,
-                id,
-                schema,
-            } => {
+            Line::Registered { subject, version, id, schema } => {
                 let parsed = Parsed::read(&schema)?;
-                if self
-                    .schemas
-                    .get(&id)
-                    .is_some_and(|known| known.canonical != parsed.canonical)
-                {
+                if self.schemas.get(&id).is_some_and(|known| known.canonical != parsed.canonical) {
                     return Err(format!("id {id} has two meanings"));
                 }
-                let Parsed {
-                    text,
-                    schema,
-                    canonical,
-                } = parsed;
-                self.schemas.entry(id).or_insert(Known {
-                    text,
-                    canonical,
-                    schema,
-                });
+                let Parsed { text, schema, canonical } = parsed;
+                self.schemas.entry(id).or_insert(Known { text, canonical, schema });
                 self.subjects.entry(subject).or_default().push(Stored { version, id });
             }
-            Line::Configured {
-                subject: Some(subject),
-                compatibility,
-            } => {
+            Line::Configured { subject: Some(subject), compatibility } => {
                 self.levels.insert(subject, compatibility);
             }
-            Line::Configured {
-                subject: None,
-                compatibility,
-            } => self.level = compatibility,
+            Line::Configured { subject: None, compatibility } => self.level = compatibility,
         }
         Ok(())
     }
@@ -271,24 +214,13 @@ impl Store {
             source: std::io::Error::other(error),
         })?;
         text.push('\n');
-        let written = self
-            .file
-            .write_all(text.as_bytes())
-            .and_then(|()| self.file.sync_data());
+        let written = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_data());
         if let Err(source) = written {
             // Half a line would damage the file for the next one.
             let _told_by_the_first_error = self.file.set_len(before);
-            return Err(StoreError::File {
-                action: "write",
-                path: self.path.clone(),
-                source,
-            });
+            return Err(StoreError::File { action: "write", path: self.path.clone(), source });
         }
-        self.apply(line).map_err(|reason| StoreError::Damaged {
-            path: self.path.clone(),
-            line: 0,
-            reason,
-        })
+        self.apply(line).map_err(|reason| StoreError::Damaged { path: self.path.clone(), line: 0, reason })
     }
 
     /// Registers a schema that the caller has checked; the version it has where it is registered already.
@@ -296,20 +228,11 @@ impl Store {
         if let Some(stored) = self.find(subject, &parsed) {
             return Ok(stored);
         }
-        let known = self
-            .schemas
-            .iter()
-            .find(|(_, known)| known.canonical == parsed.canonical)
-            .map(|(id, _)| *id);
+        let known = self.schemas.iter().find(|(_, known)| known.canonical == parsed.canonical).map(|(id, _)| *id);
         let newest = self.schemas.keys().next_back().copied().unwrap_or_default();
         let id = known.unwrap_or(newest + 1);
         let version = self.versions(subject).last().map_or(0, |stored| stored.version) + 1;
-        self.append(Line::Registered {
-            subject: subject.to_owned(),
-            version,
-            id,
-            schema: parsed.text,
-        })?;
+        self.append(Line::Registered { subject: subject.to_owned(), version, id, schema: parsed.text })?;
         Ok(Stored { version, id })
     }
 
@@ -319,19 +242,13 @@ impl Store {
         if current == Some(compatibility) {
             return Ok(());
         }
-        self.append(Line::Configured {
-            subject: subject.map(str::to_owned),
-            compatibility,
-        })
+        self.append(Line::Configured { subject: subject.map(str::to_owned), compatibility })
     }
 
     /// The version under which a subject has that schema.
     pub(super) fn find(&self, subject: &str, parsed: &Parsed) -> Option<Stored> {
-        let same = |stored: &&Stored| {
-            self.schemas
-                .get(&stored.id)
-                .is_some_and(|known| known.canonical == parsed.canonical)
-        };
+        let same =
+            |stored: &&Stored| self.schemas.get(&stored.id).is_some_and(|known| known.canonical == parsed.canonical);
         self.versions(subject).iter().find(same).cloned()
     }
 
@@ -348,10 +265,7 @@ impl Store {
     }
 
     fn schemas_of(&self, versions: &[Stored]) -> Vec<(u32, &Schema)> {
-        versions
-            .iter()
-            .filter_map(|stored| Some((stored.version, &self.schemas.get(&stored.id)?.schema)))
-            .collect()
+        versions.iter().filter_map(|stored| Some((stored.version, &self.schemas.get(&stored.id)?.schema))).collect()
     }
 
     /// Every subject.

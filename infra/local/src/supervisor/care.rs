@@ -74,12 +74,8 @@ enum Ended {
 pub(super) async fn care(component: Component, context: Context, mut orders: watch::Receiver<bool>) {
     let Component { name, needs, work, .. } = component;
     let mut watched = context.board.subscribe();
-    let settled = watched.wait_for(|state| {
-        needs
-            .iter()
-            .filter_map(|need| state.component(need))
-            .all(|need| need.ready_after.is_some())
-    });
+    let settled = watched
+        .wait_for(|state| needs.iter().filter_map(|need| state.component(need)).all(|need| need.ready_after.is_some()));
     tokio::select! {
         _ = settled => {}
         () = told(&mut orders) => return context.set(&name, Condition::Stopped),
@@ -100,11 +96,7 @@ pub(super) async fn care(component: Component, context: Context, mut orders: wat
         }
         deaths += 1;
         let pause = context.limits.backoff(deaths);
-        let never_ready = context
-            .board
-            .borrow()
-            .component(&name)
-            .is_none_or(|own| own.ready_after.is_none());
+        let never_ready = context.board.borrow().component(&name).is_none_or(|own| own.ready_after.is_none());
         // Whatever had its whole time and did not come up will not come up the next time either.
         let had_its_time = match &work {
             Work::Process(process) => begun.elapsed() >= process.start_within,
@@ -112,19 +104,9 @@ pub(super) async fn care(component: Component, context: Context, mut orders: wat
         };
         let never_comes_up = never_ready && (had_its_time || deaths >= context.limits.attempts_to_start);
         let hopeless = never_comes_up || deaths >= context.limits.crash_loop;
-        tracing::warn!(
-            component = name,
-            deaths,
-            pause_ms = pause.as_millis(),
-            reason,
-            "a component died"
-        );
+        tracing::warn!(component = name, deaths, pause_ms = pause.as_millis(), reason, "a component died");
         context.change(&name, |own| {
-            own.condition = if hopeless {
-                Condition::Failed
-            } else {
-                Condition::Restarting
-            };
+            own.condition = if hopeless { Condition::Failed } else { Condition::Restarting };
             own.reason = Some(reason);
             own.process = None;
             own.restarts += 1;
@@ -172,10 +154,7 @@ async fn live(
     orders: &mut watch::Receiver<bool>,
     begun: Instant,
 ) -> Ended {
-    let died = |reason: String| Ended::Died {
-        reason,
-        ready_for: None,
-    };
+    let died = |reason: String| Ended::Died { reason, ready_for: None };
     context.set(name, Condition::Starting);
     if let Some(before) = &process.before {
         tokio::select! {
@@ -186,10 +165,7 @@ async fn live(
     let mut child = match process.launch.start(&context.home.log(name)) {
         Ok(child) => child,
         Err(error) => {
-            return died(format!(
-                "{} cannot be started: {error}",
-                process.launch.program.display()
-            ));
+            return died(format!("{} cannot be started: {error}", process.launch.program.display()));
         }
     };
     context.change(name, |own| {
@@ -234,10 +210,7 @@ async fn healthy(probe: &Probe, within: Duration) -> Result<(), String> {
         match probe.ask().await {
             Ok(()) => return Ok(()),
             Err(complaint) if begun.elapsed() > within => {
-                return Err(format!(
-                    "it was not ready within {} s; when last asked: {complaint}",
-                    within.as_secs()
-                ));
+                return Err(format!("it was not ready within {} s; when last asked: {complaint}", within.as_secs()));
             }
             Err(_) => sleep(PROBE_EVERY).await,
         }
@@ -246,10 +219,7 @@ async fn healthy(probe: &Probe, within: Duration) -> Result<(), String> {
 
 /// How a process ended, in one sentence.
 fn last_words(name: &str, context: &Context, status: std::io::Result<ExitStatus>) -> String {
-    let how = status.map_or_else(
-        |error| format!("it was lost ({error})"),
-        |status| format!("it ended ({status})"),
-    );
+    let how = status.map_or_else(|error| format!("it was lost ({error})"), |status| format!("it ended ({status})"));
     match disk::complaint(context.home.root(), context.limits.least_free_bytes) {
         Ok(Some(full)) => format!("{how}, and {full}"),
         Ok(None) | Err(_) => format!("{how}; `helix logs {name}` shows why"),

@@ -60,9 +60,7 @@ impl Default for Limits {
 
 impl Limits {
     fn backoff(&self, deaths: u32) -> Duration {
-        let doubled = self
-            .first_backoff
-            .saturating_mul(2_u32.saturating_pow(deaths.saturating_sub(1)));
+        let doubled = self.first_backoff.saturating_mul(2_u32.saturating_pow(deaths.saturating_sub(1)));
         doubled.min(self.longest_backoff)
     }
 }
@@ -98,17 +96,8 @@ pub async fn run(
         let (told, orders) = watch::channel(false);
         let depth = depths.get(&component.name).copied().unwrap_or_default();
         let name = component.name.clone();
-        let context = Context {
-            home: home.clone(),
-            board: board.clone(),
-            limits,
-        };
-        carers.push(Carer {
-            depth,
-            told,
-            name,
-            handle: tokio::spawn(care(component, context, orders)),
-        });
+        let context = Context { home: home.clone(), board: board.clone(), limits };
+        carers.push(Carer { depth, told, name, handle: tokio::spawn(care(component, context, orders)) });
     }
     tokio::pin!(stop);
     let mut was_ready = false;
@@ -121,11 +110,7 @@ pub async fn run(
             if let Some(failure) = failure(home, &state) {
                 break Err(failure);
             }
-            if state
-                .components
-                .iter()
-                .all(|component| component.condition.is_settled())
-            {
+            if state.components.iter().all(|component| component.condition.is_settled()) {
                 was_ready = true;
                 board.send_modify(|state| state.phase = Phase::Ready);
                 continue;
@@ -138,11 +123,7 @@ pub async fn run(
         }
     };
     board.send_modify(|state| {
-        state.phase = if outcome.is_err() {
-            Phase::Failed
-        } else {
-            Phase::Stopping
-        };
+        state.phase = if outcome.is_err() { Phase::Failed } else { Phase::Stopping };
         state.failure = outcome.as_ref().err().cloned();
     });
     let _told_elsewhere = board.borrow().save(home);
@@ -186,21 +167,11 @@ fn first_state(components: &[Component]) -> Result<StackState, Error> {
             },
         })
         .collect();
-    Ok(StackState {
-        supervisor,
-        phase: Phase::Starting,
-        started_at,
-        components,
-        warnings: Vec::new(),
-        failure: None,
-    })
+    Ok(StackState { supervisor, phase: Phase::Starting, started_at, components, warnings: Vec::new(), failure: None })
 }
 
 fn failure(home: &Home, state: &StackState) -> Option<Failure> {
-    let failed = state
-        .components
-        .iter()
-        .find(|component| component.condition == Condition::Failed)?;
+    let failed = state.components.iter().find(|component| component.condition == Condition::Failed)?;
     Some(Failure {
         component: failed.name.clone(),
         reason: failed.reason.clone().unwrap_or_default(),
@@ -214,12 +185,7 @@ fn depths(components: &[Component]) -> BTreeMap<String, usize> {
     // As many rounds as there are levels; a circle of needs would never start and is stopped in any order.
     for _ in 0..components.len() {
         for component in components {
-            let below = component
-                .needs
-                .iter()
-                .filter_map(|need| depths.get(need))
-                .max()
-                .map_or(0, |depth| depth + 1);
+            let below = component.needs.iter().filter_map(|need| depths.get(need)).max().map_or(0, |depth| depth + 1);
             depths.insert(component.name.clone(), below.min(components.len()));
         }
     }

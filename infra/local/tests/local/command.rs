@@ -62,21 +62,14 @@ fn up_down_and_up_again_keep_data_and_twice_is_harmless() {
     let _: () = client.get_connection().unwrap().set("kept", "value").unwrap();
     let env = fs::read_to_string(Path::new(&stack.home).join("ports.json")).unwrap();
     let (well, said) = stack.run(&["up"]);
-    assert!(
-        well && said.contains("already") && said.contains("Helix is up"),
-        "{said}"
-    );
+    assert!(well && said.contains("already") && said.contains("Helix is up"), "{said}");
     assert_eq!(stack.status()["supervisorPid"], before["supervisorPid"]);
     assert!(stack.run(&["down"]).0);
     assert_eq!(stack.status()["phase"], "stopped");
     assert!(stack.run(&["down"]).0, "a second `down` is harmless");
     let (well, said) = stack.run(&["up", "--only", SMALL]);
     assert!(well, "{said}");
-    assert_eq!(
-        fs::read_to_string(Path::new(&stack.home).join("ports.json")).unwrap(),
-        env,
-        "ports are remembered"
-    );
+    assert_eq!(fs::read_to_string(Path::new(&stack.home).join("ports.json")).unwrap(), env, "ports are remembered");
     let client = redis::Client::open(stack.variable("HELIX_REDIS_TELEPHONY_URL")).unwrap();
     let kept: String = client.get_connection().unwrap().get("kept").unwrap();
     assert_eq!(kept, "value");
@@ -91,21 +84,10 @@ fn a_busy_port_is_told_in_one_sentence_with_its_remedy_and_nothing_is_started() 
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let moved = format!("registry={port}");
-    let (well, said) = stack(&[
-        "up", "--home", &home, "--ports", "auto", "--port", &moved, "--only", SMALL,
-    ]);
+    let (well, said) = stack(&["up", "--home", &home, "--ports", "auto", "--port", &moved, "--only", SMALL]);
     assert!(!well);
-    let sentence = said
-        .lines()
-        .find(|line| line.contains(&format!("port {port}")))
-        .unwrap_or_else(|| panic!("{said}"));
-    for part in [
-        "registry",
-        "in use",
-        "HELIX_PORT_REGISTRY=",
-        "--port registry=",
-        &std::process::id().to_string(),
-    ] {
+    let sentence = said.lines().find(|line| line.contains(&format!("port {port}"))).unwrap_or_else(|| panic!("{said}"));
+    for part in ["registry", "in use", "HELIX_PORT_REGISTRY=", "--port registry=", &std::process::id().to_string()] {
         assert!(sentence.contains(part), "{part} is not in: {sentence}");
     }
     assert!(!Path::new(&home).join("run/state.json").exists());
@@ -115,10 +97,7 @@ fn a_busy_port_is_told_in_one_sentence_with_its_remedy_and_nothing_is_started() 
 fn the_gateway_knows_its_hosts_and_refuses_all_else() {
     let stack = Stack::up("gateway");
     let gateway = stack.variable("HELIX_GATEWAY_URL");
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let get = |host: &str, path: &str| {
         let request = client.get(format!("{gateway}{path}")).header("host", host);
@@ -174,30 +153,19 @@ fn the_workspace_of_a_callback_is_its_host_and_never_what_the_client_says() {
                 let count = socket.read(&mut buffer).unwrap();
                 bytes.extend_from_slice(&buffer[..count]);
             }
-            socket
-                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
-                .unwrap();
+            socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
             String::from_utf8(bytes).unwrap().to_ascii_lowercase()
         });
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let url = format!("{}{path}", stack.variable("HELIX_GATEWAY_URL"));
-        let request = client
-            .get(url)
-            .header("host", host)
-            .header("X-Helix-Workspace", "forged");
+        let request = client.get(url).header("host", host).header("X-Helix-Workspace", "forged");
         let status = runtime.block_on(async { request.send().await.unwrap().status().as_u16() });
         assert_eq!(status, 200, "{host}{path}");
         listening.join().unwrap()
     };
     let callback = heard("ingest", "global.engage.localhost", "/webhooks/ozonetel/missed-call");
-    assert!(
-        callback.contains("x-helix-workspace: global\r\n") && !callback.contains("forged"),
-        "{callback}"
-    );
+    assert!(callback.contains("x-helix-workspace: global\r\n") && !callback.contains("forged"), "{callback}");
     let event = heard("ingest", "telephony.engage.localhost", "/api/supervisor/agent-event");
     assert!(!event.contains("x-helix-workspace"), "{event}");
     let page = heard("sidecar-global", "global.engage.localhost", "/");

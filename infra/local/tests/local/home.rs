@@ -18,10 +18,7 @@ fn made(path: &Path) -> (Home, Ports, Secrets) {
     let home = Home::at(&path.join("home")).unwrap();
     home.create().unwrap();
     let workspaces = Workspace::demo();
-    let auto = PortChoice {
-        auto: true,
-        ..PortChoice::default()
-    };
+    let auto = PortChoice { auto: true, ..PortChoice::default() };
     let ports = Ports::resolve(&auto, &home, &workspaces).unwrap();
     let secrets = Secrets::ensure(&home, &workspaces).unwrap();
     helix_local::home::write_files(&home, &ports, &secrets, &workspaces).unwrap();
@@ -47,9 +44,7 @@ fn secrets_are_generated_once_and_readable_by_their_owner_alone() {
         every_file(&home.secrets(), &mut paths);
         paths.sort();
         let files = paths.iter().filter(|path| path.is_file());
-        files
-            .map(|path| (path.clone(), fs::read(path).unwrap()))
-            .collect::<BTreeMap<_, _>>()
+        files.map(|path| (path.clone(), fs::read(path).unwrap())).collect::<BTreeMap<_, _>>()
     };
     let first = read();
     Secrets::ensure(&home, &Workspace::demo()).unwrap();
@@ -81,17 +76,11 @@ fn dev_env_has_every_name_of_the_contract_and_a_shell_reads_the_same_values() {
         }
     }
     for name in names {
-        let value = written
-            .get(name.as_str())
-            .unwrap_or_else(|| panic!("{name} is missing"));
+        let value = written.get(name.as_str()).unwrap_or_else(|| panic!("{name} is missing"));
         assert!(!value.is_empty(), "{name} is empty");
         let script = format!(". '{}'; printf %s \"${name}\"", home.dev_env().display());
         let shell = Command::new("sh").args(["-euc", &script]).env_clear().output().unwrap();
-        assert_eq!(
-            String::from_utf8(shell.stdout).unwrap(),
-            *value,
-            "a shell reads {name} otherwise"
-        );
+        assert_eq!(String::from_utf8(shell.stdout).unwrap(), *value, "a shell reads {name} otherwise");
     }
 }
 
@@ -101,37 +90,20 @@ fn tokens_verify_with_the_key_set_and_a_sidecars_key_signs_for_its_workspace_alo
     let (home, _, secrets) = made(folder.path());
     let verifier = Verifier::from_file("helix", &secrets.jwks).unwrap();
     let text = fs::read_to_string(home.dev_env()).unwrap();
-    let tokens = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("HELIX_TOKEN_"))
-        .collect::<Vec<_>>();
+    let tokens = text.lines().filter_map(|line| line.strip_prefix("HELIX_TOKEN_")).collect::<Vec<_>>();
     assert_eq!(tokens.len(), 10);
     for line in tokens {
         let (name, token) = line.split_once('=').unwrap();
         let claims = verifier.verify(token).unwrap();
-        assert_eq!(
-            format!("{}_{}", claims.workspace, claims.role.as_str()).to_uppercase(),
-            name
-        );
+        assert_eq!(format!("{}_{}", claims.workspace, claims.role.as_str()).to_uppercase(), name);
         let agent = (claims.role == Role::Agent).then(|| format!("{}admin", claims.workspace));
         assert_eq!(claims.agent_id, agent);
     }
-    let signer = Signer::from_file(
-        "helix",
-        &sidecar_kid("ramaiah"),
-        &secrets.workspaces["ramaiah"].signing_key,
-    )
-    .unwrap();
+    let signer =
+        Signer::from_file("helix", &sidecar_kid("ramaiah"), &secrets.workspaces["ramaiah"].signing_key).unwrap();
     let day = std::time::Duration::from_secs(86_400);
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap()
-        .as_secs();
-    let sign = |workspace| {
-        signer
-            .sign("x", workspace, Role::Admin, None, i64::try_from(now).unwrap(), day)
-            .unwrap()
-    };
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let sign = |workspace| signer.sign("x", workspace, Role::Admin, None, i64::try_from(now).unwrap(), day).unwrap();
     assert!(verifier.verify(&sign("ramaiah")).is_ok());
     assert!(verifier.verify(&sign("global")).is_err());
 }
@@ -147,18 +119,8 @@ fn the_services_configuration_loads_and_names_every_demo_user() {
     assert_eq!(global.agents, ["globaladmin", "rekha.cc", "ganesh.cc"]);
     assert_eq!(global.dids, ["918041763265"]);
     assert_eq!(global.users.len(), 5);
-    assert!(
-        global
-            .users
-            .iter()
-            .all(|user| user.password_hash.reveal().starts_with("$argon2id$"))
-    );
-    assert!(
-        global
-            .users
-            .iter()
-            .any(|user| user.agent.as_deref() == Some("globaladmin"))
-    );
+    assert!(global.users.iter().all(|user| user.password_hash.reveal().starts_with("$argon2id$")));
+    assert!(global.users.iter().any(|user| user.agent.as_deref() == Some("globaladmin")));
 }
 
 #[test]
@@ -173,10 +135,7 @@ fn clean_refuses_a_folder_without_the_marker() {
 fn a_home_is_not_made_in_a_folder_with_other_files() {
     let folder = folder();
     fs::write(folder.path().join("mine.txt"), "mine").unwrap();
-    assert!(matches!(
-        Home::at(folder.path()).unwrap().create(),
-        Err(Error::Usage(_))
-    ));
+    assert!(matches!(Home::at(folder.path()).unwrap().create(), Err(Error::Usage(_))));
     assert!(!folder.path().join(".helix-home").exists());
 }
 
@@ -199,26 +158,13 @@ fn ports_move_by_flag_and_by_variable_and_are_remembered() {
     let folder = folder();
     let home = Home::at(&folder.path().join("home")).unwrap();
     home.create().unwrap();
-    let variables = [
-        ("HELIX_PORT_REDIS_GLOBAL", "26381"),
-        ("HELIX_PORT_KAFKA", "1"),
-        ("PATH", "/bin"),
-    ];
+    let variables = [("HELIX_PORT_REDIS_GLOBAL", "26381"), ("HELIX_PORT_KAFKA", "1"), ("PATH", "/bin")];
     let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let choice = PortChoice::read(None, &["kafka=29092".to_owned()], variables).unwrap();
     let ports = Ports::resolve(&choice, &home, &Workspace::demo()).unwrap();
-    assert_eq!(
-        (ports.of("kafka"), ports.of("redis-global"), ports.of("ingest")),
-        (29092, 26381, 4200)
-    );
+    assert_eq!((ports.of("kafka"), ports.of("redis-global"), ports.of("ingest")), (29092, 26381, 4200));
     ports.save(&home).unwrap();
-    assert_eq!(
-        Ports::resolve(&PortChoice::default(), &home, &Workspace::demo()).unwrap(),
-        ports
-    );
+    assert_eq!(Ports::resolve(&PortChoice::default(), &home, &Workspace::demo()).unwrap(), ports);
     let unknown = PortChoice::read(None, &["kafak=1".to_owned()], []).unwrap();
-    assert!(matches!(
-        Ports::resolve(&unknown, &home, &Workspace::demo()),
-        Err(Error::Usage(_))
-    ));
+    assert!(matches!(Ports::resolve(&unknown, &home, &Workspace::demo()), Err(Error::Usage(_))));
 }

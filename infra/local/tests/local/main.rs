@@ -23,22 +23,13 @@ pub(crate) fn folder() -> tempfile::TempDir {
 pub(crate) fn stack_program() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let program = test.ancestors().nth(2).unwrap().join("examples/stack");
-    assert!(
-        program.is_file(),
-        "build it first: cargo build -p helix-local --examples"
-    );
+    assert!(program.is_file(), "build it first: cargo build -p helix-local --examples");
     program
 }
 
 /// Runs the example program to its end.
 pub(crate) fn stack(arguments: &[&str]) -> (bool, String) {
-    let output = Command::new(stack_program())
-        .args(arguments)
-        .current_dir("/")
-        .output()
-        .unwrap();
-    let text = [output.stdout, output.stderr]
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        .concat();
+    let output = Command::new(stack_program()).args(arguments).current_dir("/").output().unwrap();
+    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     (output.status.success(), text)
 }

@@ -20,9 +20,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel::<()>();
-        let options = Options {
-            data: data.to_path_buf(),
-        };
+        let options = Options { data: data.to_path_buf() };
         let done = tokio::spawn(async move { serve(listener, &options, async move { drop(stopped.await) }).await });
         Self { url, stop, done }
     }
@@ -36,26 +34,15 @@ impl Server {
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let mut request = client.request(method.parse().unwrap(), format!("{}{path}", self.url));
         if let Some(body) = body {
-            request = request
-                .body(body.to_string())
-                .header("content-type", "application/vnd.schemaregistry.v1+json");
+            request = request.body(body.to_string()).header("content-type", "application/vnd.schemaregistry.v1+json");
         }
         let answer = request.send().await.unwrap();
-        assert_eq!(
-            answer.headers()["content-type"],
-            "application/vnd.schemaregistry.v1+json",
-            "{path}"
-        );
+        assert_eq!(answer.headers()["content-type"], "application/vnd.schemaregistry.v1+json", "{path}");
         (answer.status().as_u16(), answer.json().await.unwrap())
     }
 
     async fn register(&self, subject: &str, schema: &str) -> (u16, Value) {
-        self.call(
-            "POST",
-            &format!("/subjects/{subject}/versions"),
-            Some(json!({"schema": schema})),
-        )
-        .await
+        self.call("POST", &format!("/subjects/{subject}/versions"), Some(json!({"schema": schema}))).await
     }
 }
 
@@ -71,22 +58,13 @@ async fn ids_are_the_same_after_a_restart_and_the_same_schema_has_the_same_id() 
     let folder = folder();
     let server = Server::start(folder.path()).await;
     assert_eq!(server.register("one-value", &record(A)).await, (200, json!({"id": 1})));
-    assert_eq!(
-        server.register("two-value", &record(OPTIONAL_B)).await,
-        (200, json!({"id": 2}))
-    );
+    assert_eq!(server.register("two-value", &record(OPTIONAL_B)).await, (200, json!({"id": 2})));
     let spaced = r#"{ "name" : "R", "fields":[ {"type":"string", "name":"a"} ], "type":"record" }"#;
     assert_eq!(server.register("three-value", spaced).await, (200, json!({"id": 1})));
     server.stop().await;
     let server = Server::start(folder.path()).await;
-    assert_eq!(
-        server.register("two-value", &record(OPTIONAL_B)).await,
-        (200, json!({"id": 2}))
-    );
-    assert_eq!(
-        server.register("four-value", r#""string""#).await,
-        (200, json!({"id": 3}))
-    );
+    assert_eq!(server.register("two-value", &record(OPTIONAL_B)).await, (200, json!({"id": 2})));
+    assert_eq!(server.register("four-value", r#""string""#).await, (200, json!({"id": 3})));
     let (_, found) = server.call("GET", "/schemas/ids/1", None).await;
     assert_eq!(found, json!({"schema": record(A)}));
     server.stop().await;
@@ -100,10 +78,7 @@ async fn a_default_makes_another_schema() {
     let with_default = record(r#"{"name":"a","type":"string","default":"x"}"#);
     let (status, other) = server.register("s", &with_default).await;
     assert_eq!(status, 200);
-    assert_ne!(
-        plain, other,
-        "the default, which compatibility stands on, would be lost"
-    );
+    assert_ne!(plain, other, "the default, which compatibility stands on, would be lost");
     server.stop().await;
 }
 
@@ -120,16 +95,9 @@ async fn an_incompatible_schema_is_refused_against_every_version() {
     assert_eq!(server.register("s", &required).await.0, 409);
     let (status, body) = server.register("s", "{not avro").await;
     assert_eq!((status, &body["error_code"]), (422, &json!(42201)));
-    assert_eq!(
-        server.call("GET", "/subjects/s/versions", None).await,
-        (200, json!([1, 2]))
-    );
+    assert_eq!(server.call("GET", "/subjects/s/versions", None).await, (200, json!([1, 2])));
     let (_, verdict) = server
-        .call(
-            "POST",
-            "/compatibility/subjects/s/versions/1?verbose=True",
-            Some(json!({"schema": required})),
-        )
+        .call("POST", "/compatibility/subjects/s/versions/1?verbose=True", Some(json!({"schema": required})))
         .await;
     assert_eq!(verdict["is_compatible"], json!(false));
     assert!(verdict["messages"][0].as_str().unwrap().contains("'c'"), "{verdict}");
@@ -154,39 +122,15 @@ async fn the_paths_of_confluents_clients_answer_as_theirs() {
     let whole = json!({"subject": "s", "version": 1, "id": 1, "schema": record(A)});
     assert_eq!(server.call("GET", "/subjects", None).await, (200, json!(["s"])));
     for version in ["1", "latest", "-1"] {
-        assert_eq!(
-            server
-                .call("GET", &format!("/subjects/s/versions/{version}"), None)
-                .await,
-            (200, whole.clone())
-        );
+        assert_eq!(server.call("GET", &format!("/subjects/s/versions/{version}"), None).await, (200, whole.clone()));
     }
-    assert_eq!(
-        server
-            .call("POST", "/subjects/s", Some(json!({"schema": record(A)})))
-            .await,
-        (200, whole)
-    );
-    assert_eq!(
-        server.call("GET", "/schemas/ids/1/versions", None).await.1,
-        json!([{"subject": "s", "version": 1}])
-    );
-    assert_eq!(
-        server.call("GET", "/schemas/ids/1/schema", None).await.1["name"],
-        json!("R")
-    );
-    assert_eq!(
-        server.call("GET", "/config", None).await.1,
-        json!({"compatibilityLevel": "FULL_TRANSITIVE"})
-    );
-    let set = server
-        .call("PUT", "/config/s", Some(json!({"compatibility": "BACKWARD"})))
-        .await;
+    assert_eq!(server.call("POST", "/subjects/s", Some(json!({"schema": record(A)}))).await, (200, whole));
+    assert_eq!(server.call("GET", "/schemas/ids/1/versions", None).await.1, json!([{"subject": "s", "version": 1}]));
+    assert_eq!(server.call("GET", "/schemas/ids/1/schema", None).await.1["name"], json!("R"));
+    assert_eq!(server.call("GET", "/config", None).await.1, json!({"compatibilityLevel": "FULL_TRANSITIVE"}));
+    let set = server.call("PUT", "/config/s", Some(json!({"compatibility": "BACKWARD"}))).await;
     assert_eq!(set, (200, json!({"compatibility": "BACKWARD"})));
-    assert_eq!(
-        server.call("GET", "/config/s", None).await.1,
-        json!({"compatibilityLevel": "BACKWARD"})
-    );
+    assert_eq!(server.call("GET", "/config/s", None).await.1, json!({"compatibilityLevel": "BACKWARD"}));
     for (method, path, body, status, code) in [
         ("GET", "/subjects/none/versions", None, 404, 40401),
         ("GET", "/subjects/none/versions/latest", None, 404, 40401),
@@ -194,13 +138,7 @@ async fn the_paths_of_confluents_clients_answer_as_theirs() {
         ("GET", "/subjects/s/versions/zero", None, 422, 42202),
         ("GET", "/schemas/ids/9", None, 404, 40403),
         ("GET", "/schemas/ids/none", None, 404, 40403),
-        (
-            "POST",
-            "/subjects/s",
-            Some(json!({"schema": record(OPTIONAL_B)})),
-            404,
-            40403,
-        ),
+        ("POST", "/subjects/s", Some(json!({"schema": record(OPTIONAL_B)})), 404, 40403),
         ("GET", "/config/none", None, 404, 40408),
         ("PUT", "/config", Some(json!({"compatibility": "SOME"})), 422, 42203),
         ("DELETE", "/subjects/s", None, 422, 42205),
@@ -208,11 +146,7 @@ async fn the_paths_of_confluents_clients_answer_as_theirs() {
         ("GET", "/nothing", None, 404, 404),
     ] {
         let (found, answer) = server.call(method, path, body).await;
-        assert_eq!(
-            (found, &answer["error_code"]),
-            (status, &json!(code)),
-            "{method} {path}: {answer}"
-        );
+        assert_eq!((found, &answer["error_code"]), (status, &json!(code)), "{method} {path}: {answer}");
         assert!(answer["message"].as_str().is_some_and(|message| !message.is_empty()));
     }
     server.stop().await;
@@ -233,17 +167,9 @@ async fn a_line_that_was_cut_short_is_forgotten_and_a_damaged_one_stops_the_star
     let whole = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, whole.replacen("registered", "forgotten", 1)).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let options = Options {
-        data: folder.path().to_path_buf(),
-    };
-    let error = serve(listener, &options, std::future::pending())
-        .await
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("line 1 of") && error.contains("restore the file"),
-        "{error}"
-    );
+    let options = Options { data: folder.path().to_path_buf() };
+    let error = serve(listener, &options, std::future::pending()).await.unwrap_err().to_string();
+    assert!(error.contains("line 1 of") && error.contains("restore the file"), "{error}");
 }
 
 #[tokio::test]

@@ -105,17 +105,10 @@ fn ready_once(line: &'static str, file: &Path) -> Probe {
             let there = std::fs::read_to_string(&file).is_ok_and(|text| text.lines().any(|found| found == line));
             let answer = if there { "200 OK" } else { "503 Not Yet" };
             // The one who asks may have given up.
-            let _gone = write!(
-                socket,
-                "HTTP/1.1 {answer}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-            );
+            let _gone = write!(socket, "HTTP/1.1 {answer}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
         }
     });
-    Probe::Http {
-        address,
-        path: "/".to_owned(),
-        status: 200,
-    }
+    Probe::Http { address, path: "/".to_owned(), status: 200 }
 }
 
 #[tokio::test]
@@ -126,25 +119,17 @@ async fn components_start_after_what_they_need_and_stop_before_it() {
     let traced = |name: &str, needs: &[&str], up: &'static str| {
         let file = order.display();
         let trap = format!("trap 'echo down-{name} >> {file}; exit 0' TERM");
-        let mut component = child(
-            name,
-            needs,
-            &format!("{trap}; echo up-{name} >> {file}; while :; do sleep 0.02; done"),
-        );
+        let mut component =
+            child(name, needs, &format!("{trap}; echo up-{name} >> {file}; while :; do sleep 0.02; done"));
         if let Work::Process(process) = &mut component.work {
             process.probe = ready_once(up, &order);
         }
         component
     };
     let components = vec![traced("leaf", &["base"], "up-leaf"), traced("base", &[], "up-base")];
-    supervised(&home, components, |state| state.phase == Phase::Ready)
-        .await
-        .unwrap();
+    supervised(&home, components, |state| state.phase == Phase::Ready).await.unwrap();
     let text = std::fs::read_to_string(&order).unwrap();
-    assert_eq!(
-        text.lines().collect::<Vec<_>>(),
-        ["up-base", "up-leaf", "down-leaf", "down-base"]
-    );
+    assert_eq!(text.lines().collect::<Vec<_>>(), ["up-base", "up-leaf", "down-leaf", "down-base"]);
 }
 
 #[tokio::test]
@@ -155,25 +140,16 @@ async fn what_does_not_come_up_stops_all_and_shows_its_last_words() {
     let mut broken = child("broken", &["well"], "echo the disk is on fire; exit 3");
     if let Work::Process(process) = &mut broken.work {
         // Never healthy, so that only its end is seen.
-        process.probe = Probe::Http {
-            address: ([127, 0, 0, 1], 9).into(),
-            path: "/".to_owned(),
-            status: 200,
-        };
+        process.probe = Probe::Http { address: ([127, 0, 0, 1], 9).into(), path: "/".to_owned(), status: 200 };
     }
     let outcome = supervised(&home, vec![child("well", &[], "exec sleep 1000"), broken], |state| {
         other = state.components[0].process.or(other);
         false
     })
     .await;
-    let Err(Error::Component { component, reason, log }) = outcome else {
-        panic!("{outcome:?}")
-    };
+    let Err(Error::Component { component, reason, log }) = outcome else { panic!("{outcome:?}") };
     assert_eq!(component, "broken");
-    assert!(
-        reason.contains("exit status: 3") && reason.contains("helix logs broken"),
-        "{reason}"
-    );
+    assert!(reason.contains("exit status: 3") && reason.contains("helix logs broken"), "{reason}");
     assert!(log.iter().any(|line| line == "the disk is on fire"), "{log:?}");
     assert!(other.unwrap().is_gone());
     let state = StackState::load(&home).unwrap().unwrap();
@@ -184,15 +160,11 @@ async fn what_does_not_come_up_stops_all_and_shows_its_last_words() {
 async fn a_crash_loop_after_the_start_is_seen_and_still_tried() {
     let folder = folder();
     let mut failed = false;
-    supervised(
-        &home(&folder),
-        vec![child("loop", &[], "sleep 0.05; exit 1")],
-        |state| {
-            let own = &state.components[0];
-            failed |= own.condition == Condition::Failed;
-            failed && own.restarts > 3 && own.condition == Condition::Ready && state.phase == Phase::Ready
-        },
-    )
+    supervised(&home(&folder), vec![child("loop", &[], "sleep 0.05; exit 1")], |state| {
+        let own = &state.components[0];
+        failed |= own.condition == Condition::Failed;
+        failed && own.restarts > 3 && own.condition == Condition::Ready && state.phase == Phase::Ready
+    })
     .await
     .unwrap();
 }
@@ -203,29 +175,16 @@ async fn a_disk_with_too_little_space_is_told() {
     let home = home(&folder);
     let ownership = home.own().unwrap().unwrap();
     let (enough, mut seen) = mpsc::unbounded_channel();
-    let limits = Limits {
-        least_free_bytes: u64::MAX,
-        ..quick()
-    };
+    let limits = Limits { least_free_bytes: u64::MAX, ..quick() };
     let stop = async move {
         seen.recv().await;
     };
-    run(
-        &home,
-        &ownership,
-        vec![child("one", &[], "exec sleep 1000")],
-        limits,
-        stop,
-        |state| {
-            if let [warning] = state.warnings.as_slice() {
-                assert!(
-                    warning.contains("are free on the disk of") && warning.contains("--home"),
-                    "{warning}"
-                );
-                let _already_told = enough.send(());
-            }
-        },
-    )
+    run(&home, &ownership, vec![child("one", &[], "exec sleep 1000")], limits, stop, |state| {
+        if let [warning] = state.warnings.as_slice() {
+            assert!(warning.contains("are free on the disk of") && warning.contains("--home"), "{warning}");
+            let _already_told = enough.send(());
+        }
+    })
     .await
     .unwrap();
 }
@@ -258,11 +217,7 @@ fn no_child_outlives_a_supervisor_that_is_killed_and_the_home_is_free_again() {
     let folder = folder();
     let path = folder.path().join("home");
     let mut supervisor = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "supervision::the_supervisor_that_another_test_kills",
-            "--nocapture",
-        ])
+        .args(["--exact", "supervision::the_supervisor_that_another_test_kills", "--nocapture"])
         .env(SUPERVISE, &path)
         .stdout(Stdio::piped())
         .spawn()
@@ -270,25 +225,15 @@ fn no_child_outlives_a_supervisor_that_is_killed_and_the_home_is_free_again() {
     let lines = BufReader::new(supervisor.stdout.take().unwrap()).lines();
     let states =
         lines.filter_map(|line| serde_json::from_str::<StackState>(line.unwrap().strip_prefix("STATE ")?).ok());
-    let ready = states
-        .into_iter()
-        .find(|state| state.phase == Phase::Ready)
-        .expect("it never became ready");
-    let children: Vec<Identity> = ready
-        .components
-        .iter()
-        .map(|component| component.process.unwrap())
-        .collect();
+    let ready = states.into_iter().find(|state| state.phase == Phase::Ready).expect("it never became ready");
+    let children: Vec<Identity> = ready.components.iter().map(|component| component.process.unwrap()).collect();
     assert!(children.len() == 3 && children.iter().all(|child| child.is_alive()));
     supervisor.kill().unwrap();
     supervisor.wait().unwrap();
     // They are not our children, so their end is no event for us.
     let begun = std::time::Instant::now();
     while !children.iter().all(|child| child.is_gone()) {
-        assert!(
-            begun.elapsed() < Duration::from_secs(10),
-            "an orphan is left: {children:?}"
-        );
+        assert!(begun.elapsed() < Duration::from_secs(10), "an orphan is left: {children:?}");
         std::thread::yield_now();
     }
     assert!(Home::at(&path).unwrap().own().unwrap().is_some());

@@ -54,15 +54,7 @@ async fn the_order_of_arrival_and_the_cut_do_not_matter() {
     let story = || {
         vec![
             rang(0, "c", Some("agent.one"), inbound()),
-            rang(
-                3,
-                "c",
-                Some("agent.two"),
-                CallParty {
-                    skill: Some("front desk".into()),
-                    ..inbound()
-                },
-            ),
+            rang(3, "c", Some("agent.two"), CallParty { skill: Some("front desk".into()), ..inbound() }),
             answered(7, "c", Some("agent.two"), inbound()),
             ended(60, "c", Some("agent.two"), inbound()),
             ended(67, "c", Some("agent.one"), inbound()),
@@ -81,17 +73,9 @@ async fn the_order_of_arrival_and_the_cut_do_not_matter() {
 
 #[tokio::test]
 async fn direction_is_the_summarys_else_that_of_the_latest_event_that_has_one() {
-    let silent = || CallParty {
-        direction: None,
-        ..inbound()
-    };
-    let events = || {
-        vec![
-            rang(0, "c", None, inbound()),
-            answered(5, "c", None, outbound()),
-            ended(9, "c", None, silent()),
-        ]
-    };
+    let silent = || CallParty { direction: None, ..inbound() };
+    let events =
+        || vec![rang(0, "c", None, inbound()), answered(5, "c", None, outbound()), ended(9, "c", None, silent())];
     assert_eq!(call(events()).await["direction"], "outbound");
     let said = summary(10, "c", |said| said.party.direction = inbound().direction);
     assert_eq!(call(events().into_iter().chain([said])).await["direction"], "inbound");
@@ -101,17 +85,9 @@ async fn direction_is_the_summarys_else_that_of_the_latest_event_that_has_one() 
 #[tokio::test]
 async fn started_at_is_the_summarys_else_first_ringing_else_first_event_else_the_summary_itself() {
     let says_start = || summary(90, "c", |said| said.started_at = Some(at(-3)));
-    let events = || {
-        vec![
-            answered(2, "c", None, inbound()),
-            rang(5, "c", None, inbound()),
-            rang(4, "c", None, inbound()),
-        ]
-    };
-    assert_eq!(
-        call(events().into_iter().chain([says_start()])).await["started_at"],
-        clock(-3)
-    );
+    let events =
+        || vec![answered(2, "c", None, inbound()), rang(5, "c", None, inbound()), rang(4, "c", None, inbound())];
+    assert_eq!(call(events().into_iter().chain([says_start()])).await["started_at"], clock(-3));
     assert_eq!(call(events()).await["started_at"], clock(4));
     let without_ringing = [ended(3, "c", None, inbound()), answered(6, "c", None, inbound())];
     assert_eq!(call(without_ringing).await["started_at"], clock(3));
@@ -120,13 +96,8 @@ async fn started_at_is_the_summarys_else_first_ringing_else_first_event_else_the
 
 #[tokio::test]
 async fn answered_at_follows_what_the_summary_says_of_it() {
-    let events = || {
-        vec![
-            rang(0, "c", None, inbound()),
-            answered(8, "c", None, inbound()),
-            answered(6, "c", None, inbound()),
-        ]
-    };
+    let events =
+        || vec![rang(0, "c", None, inbound()), answered(8, "c", None, inbound()), answered(6, "c", None, inbound())];
     let with = |answered: Option<bool>, answered_at: Option<i64>| {
         summary(90, "c", move |said| {
             said.answered = answered;
@@ -136,11 +107,7 @@ async fn answered_at_follows_what_the_summary_says_of_it() {
     let events_and = async |summary| call(events().into_iter().chain([summary])).await["answered_at"].clone();
     assert_eq!(events_and(with(Some(true), Some(4))).await, clock(4));
     assert_eq!(events_and(with(Some(true), None)).await, clock(6));
-    assert_eq!(
-        events_and(with(Some(false), Some(4))).await,
-        Value::Null,
-        "a summary that says NotAnswered overrules"
-    );
+    assert_eq!(events_and(with(Some(false), Some(4))).await, Value::Null, "a summary that says NotAnswered overrules");
     assert_eq!(events_and(with(None, Some(4))).await, clock(6));
     let alone = call([rang(1, "c", None, inbound()), with(Some(true), None)]).await;
     assert_eq!(alone["answered_at"], clock(1));
@@ -148,32 +115,17 @@ async fn answered_at_follows_what_the_summary_says_of_it() {
 
 #[tokio::test]
 async fn ended_at_is_the_summarys_else_the_last_end_else_the_latest_summary_itself() {
-    let events = || {
-        vec![
-            rang(0, "c", None, inbound()),
-            ended(9, "c", None, inbound()),
-            ended(30, "c", None, inbound()),
-        ]
-    };
+    let events =
+        || vec![rang(0, "c", None, inbound()), ended(9, "c", None, inbound()), ended(30, "c", None, inbound())];
     let says_end = summary(90, "c", |said| said.ended_at = Some(at(20)));
-    assert_eq!(
-        call(events().into_iter().chain([says_end])).await["ended_at"],
-        clock(20)
-    );
-    assert_eq!(
-        call(events().into_iter().chain([summary(90, "c", |_| {})])).await["ended_at"],
-        clock(30)
-    );
+    assert_eq!(call(events().into_iter().chain([says_end])).await["ended_at"], clock(20));
+    assert_eq!(call(events().into_iter().chain([summary(90, "c", |_| {})])).await["ended_at"], clock(30));
     let summaries = [
         rang(0, "c", None, inbound()),
         received(summary(80, "c", |_| {}), 100),
         received(summary(90, "c", |_| {}), 95),
     ];
-    assert_eq!(
-        call(summaries).await["ended_at"],
-        clock(80),
-        "latest by received_at, not by occurred_at"
-    );
+    assert_eq!(call(summaries).await["ended_at"], clock(80), "latest by received_at, not by occurred_at");
     let open = call([rang(0, "c", None, inbound()), answered(4, "c", None, inbound())]).await;
     assert_eq!(
         (&open["ended_at"], &open["outcome"], &open["wait_seconds"]),
@@ -186,25 +138,14 @@ async fn ended_at_is_the_summarys_else_the_last_end_else_the_latest_summary_itse
 async fn outcomes_are_told_by_direction_answer_and_the_short_abandon_bound() {
     let unanswered =
         |party: fn() -> CallParty, seconds: i64| [rang(0, "c", None, party()), ended(seconds, "c", None, party())];
-    let silent = || CallParty {
-        direction: None,
-        ..inbound()
-    };
+    let silent = || CallParty { direction: None, ..inbound() };
     assert_eq!(call(unanswered(inbound, 10)).await["outcome"], "short_abandon");
     assert_eq!(call(unanswered(inbound, 11)).await["outcome"], "missed");
     assert_eq!(call(unanswered(silent, 11)).await["outcome"], "missed");
     assert_eq!(call(unanswered(outbound, 5)).await["outcome"], "no_answer");
     let [rings, end] = unanswered(inbound, 10);
-    assert_eq!(
-        call([rings, milliseconds_later(end, 999)]).await["outcome"],
-        "short_abandon",
-        "milliseconds are cut"
-    );
-    let reached = [
-        rang(0, "c", None, outbound()),
-        answered(5, "c", None, outbound()),
-        ended(6, "c", None, outbound()),
-    ];
+    assert_eq!(call([rings, milliseconds_later(end, 999)]).await["outcome"], "short_abandon", "milliseconds are cut");
+    let reached = [rang(0, "c", None, outbound()), answered(5, "c", None, outbound()), ended(6, "c", None, outbound())];
     assert_eq!(call(reached).await["outcome"], "answered");
 }
 
@@ -213,20 +154,13 @@ async fn a_bare_disconnect_is_missed_and_never_a_short_abandon() {
     let row = call([ended(5, "c", None, inbound())]).await;
     assert_eq!((&row["outcome"], &row["wait_seconds"]), (&json!("missed"), &json!(0)));
     // Its summary says when it began: then ringing is known.
-    let row = call([
-        ended(5, "c", None, inbound()),
-        summary(9, "c", |said| said.started_at = Some(at(0))),
-    ])
-    .await;
+    let row = call([ended(5, "c", None, inbound()), summary(9, "c", |said| said.started_at = Some(at(0)))]).await;
     assert_eq!(row["outcome"], "short_abandon");
 }
 
 #[tokio::test]
 async fn the_short_abandon_bound_is_each_workspaces_own() {
-    let of = |seconds| Settings {
-        short_abandon_seconds: seconds,
-        ..Settings::default()
-    };
+    let of = |seconds| Settings { short_abandon_seconds: seconds, ..Settings::default() };
     let settings = BTreeMap::from([(workspace("ramaiah"), of(30)), (workspace("global"), of(0))]);
     let mut world = World::with_settings(settings).await;
     for name in ["ramaiah", "global", "elsewhere"] {
@@ -237,9 +171,7 @@ async fn the_short_abandon_bound_is_each_workspaces_own() {
         world.tell(facts).await;
     }
     world.agrees_with_the_fold().await;
-    let outcomes = world
-        .rows("SELECT workspace_id, outcome FROM {db}.calls ORDER BY workspace_id")
-        .await;
+    let outcomes = world.rows("SELECT workspace_id, outcome FROM {db}.calls ORDER BY workspace_id").await;
     assert_eq!(
         outcomes,
         [
@@ -253,12 +185,7 @@ async fn the_short_abandon_bound_is_each_workspaces_own() {
     let _ = world.another_store().await;
     let _ = world.another_store().await;
     world.agrees_with_the_fold().await;
-    assert_eq!(
-        world
-            .number("SELECT count() FROM {db}.workspace_settings WHERE workspace_id = 'global'")
-            .await,
-        1
-    );
+    assert_eq!(world.number("SELECT count() FROM {db}.workspace_settings WHERE workspace_id = 'global'").await, 1);
 }
 
 #[tokio::test]
@@ -303,17 +230,9 @@ async fn a_summary_outranks_the_events_and_its_empty_fields_never_erase() {
         campaign: Some("Recall".into()),
         ..inbound()
     };
-    let end = Body::CallEnded(CallEnded {
-        party: inbound(),
-        hangup_by: Some("Agent".into()),
-    });
-    let row = call([
-        later,
-        rang(0, "c", Some("agent.one"), party),
-        full,
-        fact(50, Some("agent.two"), Some("c"), end),
-    ])
-    .await;
+    let end = Body::CallEnded(CallEnded { party: inbound(), hangup_by: Some("Agent".into()) });
+    let row =
+        call([later, rang(0, "c", Some("agent.one"), party), full, fact(50, Some("agent.two"), Some("c"), end)]).await;
     let expected = json!({
         "hold_seconds": 0, "wrap_up_seconds": 20, "disposition": "Booked", "hangup_by": "Customer", "did": "918040000002",
         "recording_url": "https://recordings.example/c", "skill": "radiology", "campaign": "Recall", "agent_id": "agent.one",
@@ -335,10 +254,7 @@ async fn a_summary_delivered_again_does_not_outrank_a_newer_one() {
         world.tell([fact]).await;
     }
     for _ in 0..2 {
-        assert_eq!(
-            world.rows("SELECT disposition FROM {db}.calls").await,
-            [json!({"disposition": "newer"})]
-        );
+        assert_eq!(world.rows("SELECT disposition FROM {db}.calls").await, [json!({"disposition": "newer"})]);
         world.merge().await;
     }
 }
@@ -348,38 +264,23 @@ async fn of_equal_moments_the_greater_id_is_the_later_byte_by_byte() {
     // Apart in the upper half of the id alone, and in the lower half the other way round.
     let low = 1_u128 << 64 | 9;
     let high = 2_u128 << 64 | 1;
-    let with = |skill: &str| CallParty {
-        skill: Some(skill.into()),
-        ..inbound()
-    };
+    let with = |skill: &str| CallParty { skill: Some(skill.into()), ..inbound() };
     let row = call([
         numbered(rang(0, "c", Some("agent.high"), with("high")), high),
         numbered(rang(0, "c", Some("agent.low"), with("low")), low),
     ])
     .await;
-    assert_eq!(
-        (&row["skill"], &row["agent_id"]),
-        (&json!("high"), &json!("agent.high"))
-    );
+    assert_eq!((&row["skill"], &row["agent_id"]), (&json!("high"), &json!("agent.high")));
     assert_eq!(row["agent_ids"], json!(["agent.low", "agent.high"]));
     let says = |word: &str, id| numbered(summary(9, "c", |said| said.disposition = Some(word.into())), id);
-    assert_eq!(
-        call([says("high", high), says("low", low)]).await["disposition"],
-        "high"
-    );
+    assert_eq!(call([says("high", high), says("low", low)]).await["disposition"], "high");
 }
 
 #[tokio::test]
 async fn the_agent_is_the_chains_last_else_who_answered_else_who_was_rung_else_who_ended() {
     let rings = |seconds, agent| rang(seconds, "c", agent, inbound());
     let ends = || ended(60, "c", Some("agent.end"), inbound());
-    let row = call([
-        rings(0, Some("agent.one")),
-        rings(3, Some("agent.two")),
-        rings(5, None),
-        ends(),
-    ])
-    .await;
+    let row = call([rings(0, Some("agent.one")), rings(3, Some("agent.two")), rings(5, None), ends()]).await;
     assert_eq!(
         (&row["agent_id"], &row["agent_ids"]),
         (&json!("agent.two"), &json!(["agent.one", "agent.two", "agent.end"]))
@@ -396,20 +297,14 @@ async fn the_agent_is_the_chains_last_else_who_answered_else_who_was_rung_else_w
         said.agents = vec![link("agent.x"), link("agent.y"), link("agent.x"), link("")];
     });
     let row = call([rings(0, Some("agent.one")), chain]).await;
-    assert_eq!(
-        (&row["agent_id"], &row["agent_ids"]),
-        (&json!("agent.x"), &json!(["agent.x", "agent.y", "agent.one"]))
-    );
+    assert_eq!((&row["agent_id"], &row["agent_ids"]), (&json!("agent.x"), &json!(["agent.x", "agent.y", "agent.one"])));
     assert_eq!(call([rings(0, None)]).await["agent_ids"], json!([]));
 }
 
 #[tokio::test]
 async fn hangup_by_is_the_summarys_else_that_of_the_latest_end() {
     let end = |seconds, by: Option<&str>| {
-        let body = CallEnded {
-            party: inbound(),
-            hangup_by: by.map(str::to_owned),
-        };
+        let body = CallEnded { party: inbound(), hangup_by: by.map(str::to_owned) };
         fact(seconds, None, Some("c"), Body::CallEnded(body))
     };
     let row = call([end(5, Some("Agent")), end(6, Some("Customer")), end(7, None)]).await;

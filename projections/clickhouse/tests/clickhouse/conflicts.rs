@@ -21,9 +21,8 @@ async fn the_first_body_counts_and_the_second_stays_visible_also_after_a_merge()
     for _ in 0..2 {
         let calls = world.rows("SELECT disposition FROM {db}.calls").await;
         assert_eq!(calls, [json!({"disposition": "Booked"})]);
-        let conflicts = world
-            .rows("SELECT fact_id, kind, bodies, arrivals.log_offset AS offsets FROM {db}.fact_conflicts")
-            .await;
+        let conflicts =
+            world.rows("SELECT fact_id, kind, bodies, arrivals.log_offset AS offsets FROM {db}.fact_conflicts").await;
         assert_eq!(
             conflicts,
             [json!({"fact_id": first.id.to_string(), "kind": "CallSummarised", "bodies": 2, "offsets": [0, 1]})]

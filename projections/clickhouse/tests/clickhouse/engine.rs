@@ -35,20 +35,14 @@ fn start() -> Engine {
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let address = loop {
-        let line = lines
-            .next()
-            .expect("the engine ended before it listened; its reason stands above")
-            .unwrap();
+        let line = lines.next().expect("the engine ended before it listened; its reason stands above").unwrap();
         if let Some((_, address)) = line.split_once(ANNOUNCES) {
             break address.to_owned();
         }
     };
     // The rest of its output must not fill the pipe.
     std::thread::spawn(move || lines.for_each(drop));
-    Engine {
-        url: format!("http://{address}"),
-        _child: child,
-    }
+    Engine { url: format!("http://{address}"), _child: child }
 }
 
 fn library() -> PathBuf {
@@ -69,11 +63,7 @@ fn library() -> PathBuf {
 fn serves_the_other_tests() {
     let Some(library) = std::env::var_os(CHILD) else { return };
     let data = tempfile::tempdir().unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let mut options = helix_chdb::Options::new(library, data.path(), "127.0.0.1:0".parse().unwrap());
         options.queue = 256;
@@ -104,19 +94,9 @@ fn tenants(folder: &Path) -> Access {
     let hash = "3d0941964aa3ebdcb00ccef58b1bb399f9f898465e9886d5aec7f31090a0fb30";
     let json = format!(r#"[{{"name":"ramaiah","password_sha256_hex":"{hash}","scope":{{"workspace":"ramaiah"}}}}]"#);
     std::fs::write(&users, json).unwrap();
-    let policy = |table: &str| RowPolicy {
-        database: TENANTS.into(),
-        table: table.into(),
-        column: "workspace_id".into(),
-    };
-    let views = [
-        "calls",
-        "agent_intervals",
-        "agents",
-        "missed_calls",
-        "facts_once",
-        "fact_conflicts",
-    ];
+    let policy =
+        |table: &str| RowPolicy { database: TENANTS.into(), table: table.into(), column: "workspace_id".into() };
+    let views = ["calls", "agent_intervals", "agents", "missed_calls", "facts_once", "fact_conflicts"];
     Access {
         users,
         policies: vec![policy("facts"), policy("workspace_settings")],

@@ -12,11 +12,7 @@ use serde_json::{Value, json};
 use crate::story::{World, answered, at, clock, fact, inbound, link, rang, state, summary};
 
 async fn row(world: &World, kind: Kind) -> Value {
-    let rows = world
-        .rows(&format!(
-            "SELECT * REPLACE (hex(raw) AS raw) FROM {{db}}.facts WHERE kind = '{kind}'"
-        ))
-        .await;
+    let rows = world.rows(&format!("SELECT * REPLACE (hex(raw) AS raw) FROM {{db}}.facts WHERE kind = '{kind}'")).await;
     assert_eq!(rows.len(), 1, "{kind}");
     rows.into_iter().next().unwrap()
 }
@@ -88,11 +84,7 @@ async fn an_agents_state_keeps_its_words_and_where_it_came_from() {
     paused.leg = LegId::new("leg-1").ok();
     paused.raw = vec![0xff, 0x00, b'"', b'\n'];
     paused.occurred_at_from = OccurredAtFrom::Envelope;
-    paused.source = Source {
-        endpoint: "/agent-event".into(),
-        account: "demo".into(),
-        request_id: "r-1".into(),
-    };
+    paused.source = Source { endpoint: "/agent-event".into(), account: "demo".into(), request_id: "r-1".into() };
     world.tell([paused.clone()]).await;
     let row = row(&world, Kind::AgentStateChanged).await;
     assert_says(
@@ -112,10 +104,7 @@ async fn an_agents_state_keeps_its_words_and_where_it_came_from() {
 #[tokio::test]
 async fn events_of_a_call_keep_its_party() {
     let mut world = World::new().await;
-    let end = Body::CallEnded(CallEnded {
-        party: full_party(),
-        hangup_by: Some("Agent".into()),
-    });
+    let end = Body::CallEnded(CallEnded { party: full_party(), hangup_by: Some("Agent".into()) });
     world
         .tell([
             rang(0, "c", Some("agent.one"), full_party()),
@@ -172,21 +161,14 @@ async fn a_summary_keeps_every_field_and_the_chain_aligned() {
         "transfer_type": "Warm", "transferred_to": "agent.two", "dial_status": "answered",
         "customer_status": "connected", "location": "Bengaluru", "uui": "u",
     });
-    expected
-        .as_object_mut()
-        .unwrap()
-        .extend(more.as_object().unwrap().clone());
+    expected.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     assert_says(&row(&world, Kind::CallSummarised).await, &expected);
 }
 
 #[tokio::test]
 async fn directory_changes_decisions_and_unknown_words_are_rows_too() {
     let mut world = World::new().await;
-    let directory = DirectoryChanged {
-        change: "claimed".into(),
-        entry: "agent".into(),
-        value: "agent.one".into(),
-    };
+    let directory = DirectoryChanged { change: "claimed".into(), entry: "agent".into(), value: "agent.one".into() };
     let decided = Decided {
         decision: "WrapUpExpired".into(),
         effective_at: Some(at(7)),
@@ -225,18 +207,13 @@ async fn workspaces_do_not_mix_even_where_agents_and_calls_have_the_same_names()
         state(0, "agent.one", AgentState::Ringing, None),
         answered(5, "c", Some("agent.one"), inbound()),
     ];
-    let mut other = [
-        rang(100, "c", Some("agent.one"), inbound()),
-        state(100, "agent.one", AgentState::Paused, None),
-    ];
+    let mut other = [rang(100, "c", Some("agent.one"), inbound()), state(100, "agent.one", AgentState::Paused, None)];
     for fact in &mut other {
         fact.workspace = crate::story::workspace("global");
     }
     world.tell(story.into_iter().chain(other)).await;
     world.agrees_with_the_fold().await;
-    let calls = world
-        .rows("SELECT workspace_id, started_at, answered_at FROM {db}.calls ORDER BY workspace_id")
-        .await;
+    let calls = world.rows("SELECT workspace_id, started_at, answered_at FROM {db}.calls ORDER BY workspace_id").await;
     assert_eq!(
         calls,
         [

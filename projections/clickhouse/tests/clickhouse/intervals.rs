@@ -9,10 +9,8 @@ type Interval<'a> = (&'a str, i64, Option<i64>, Option<&'a str>);
 
 async fn assert_intervals(world: &World, agent: &str, expected: &[Interval<'_>]) {
     let found = world.intervals(agent).await;
-    let found: Vec<Interval<'_>> = found
-        .iter()
-        .map(|(state, from, to, call)| (state.as_str(), *from, *to, call.as_deref()))
-        .collect();
+    let found: Vec<Interval<'_>> =
+        found.iter().map(|(state, from, to, call)| (state.as_str(), *from, *to, call.as_deref())).collect();
     assert_eq!(found, expected);
 }
 
@@ -26,23 +24,14 @@ async fn a_state_lasts_until_the_next_and_the_last_is_open() {
             state(9, "agent.one", AgentState::Offline, None),
         ])
         .await;
-    let expected = [
-        ("paused", 0, Some(5), None),
-        ("ready", 5, Some(9), None),
-        ("offline", 9, None, None),
-    ];
+    let expected = [("paused", 0, Some(5), None), ("ready", 5, Some(9), None), ("offline", 9, None, None)];
     assert_intervals(&world, "agent.one", &expected).await;
 }
 
 #[tokio::test]
 async fn of_one_second_only_the_last_to_arrive_counts() {
     let mut world = World::new().await;
-    world
-        .tell([
-            state(5, "agent.one", AgentState::Ready, None),
-            state(5, "agent.one", AgentState::Paused, None),
-        ])
-        .await;
+    world.tell([state(5, "agent.one", AgentState::Ready, None), state(5, "agent.one", AgentState::Paused, None)]).await;
     world.tell([state(5, "agent.one", AgentState::WrapUp, None)]).await;
     assert_intervals(&world, "agent.one", &[("wrap_up", 5, None, None)]).await;
 }
@@ -91,22 +80,11 @@ async fn an_unknown_word_is_the_state_unknown_with_the_word_as_its_reason() {
         unknown.event = "call".into();
     }
     world
-        .tell([
-            state(0, "agent.one", AgentState::Ready, None),
-            unknown_word(2, "agent.one", "changeMode"),
-            elsewhere,
-        ])
+        .tell([state(0, "agent.one", AgentState::Ready, None), unknown_word(2, "agent.one", "changeMode"), elsewhere])
         .await;
-    assert_intervals(
-        &world,
-        "agent.one",
-        &[("ready", 0, Some(2), None), ("unknown", 2, None, None)],
-    )
-    .await;
+    assert_intervals(&world, "agent.one", &[("ready", 0, Some(2), None), ("unknown", 2, None, None)]).await;
     assert_eq!(
-        world
-            .rows("SELECT reason FROM {db}.agent_intervals WHERE state = 'unknown'")
-            .await,
+        world.rows("SELECT reason FROM {db}.agent_intervals WHERE state = 'unknown'").await,
         [json!({"reason": "changeMode"})]
     );
 }
@@ -167,12 +145,7 @@ async fn a_touch_counts_from_five_seconds_before_the_start_until_before_the_end(
 #[tokio::test]
 async fn of_touches_in_one_second_the_last_to_arrive_counts() {
     let mut world = World::new().await;
-    world
-        .tell([
-            state(0, "agent.one", AgentState::Ringing, None),
-            rang(2, "x", Some("agent.one"), inbound()),
-        ])
-        .await;
+    world.tell([state(0, "agent.one", AgentState::Ringing, None), rang(2, "x", Some("agent.one"), inbound())]).await;
     world.tell([rang(2, "a", Some("agent.one"), inbound())]).await;
     assert_intervals(&world, "agent.one", &[("ringing", 0, None, Some("a"))]).await;
 }
@@ -216,20 +189,12 @@ async fn an_agents_present_is_its_last_interval_with_the_latest_name_and_mode() 
         fact
     };
     world
-        .tell([
-            named(5, Some("Asha V"), None),
-            named(9, None, Some("Manual")),
-            named(2, Some("Asha"), Some("Inbound")),
-        ])
+        .tell([named(5, Some("Asha V"), None), named(9, None, Some("Manual")), named(2, Some("Asha"), Some("Inbound"))])
         .await;
-    world
-        .tell([state(1, "agent.two", AgentState::Offline, Some("shift"))])
-        .await;
+    world.tell([state(1, "agent.two", AgentState::Offline, Some("shift"))]).await;
     world.agrees_with_the_fold().await;
     assert_eq!(
-        world
-            .rows("SELECT * EXCEPT workspace_id FROM {db}.agents ORDER BY agent_id")
-            .await,
+        world.rows("SELECT * EXCEPT workspace_id FROM {db}.agents ORDER BY agent_id").await,
         [
             json!({"agent_id": "agent.one", "name": "Asha V", "state": "ready", "since": clock(2), "reason": null, "mode": "Manual", "call_id": null}),
             json!({"agent_id": "agent.two", "name": null, "state": "offline", "since": clock(1), "reason": "shift", "mode": null, "call_id": null}),

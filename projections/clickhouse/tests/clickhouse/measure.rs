@@ -62,32 +62,18 @@ async fn a_million_facts() {
     let mut next = 0;
     let mut writing = Duration::ZERO;
     loop {
-        let records: Vec<_> = (next..)
-            .zip(facts.by_ref().take(BATCH))
-            .map(|(offset, fact)| world.record(offset, &fact))
-            .collect();
+        let records: Vec<_> =
+            (next..).zip(facts.by_ref().take(BATCH)).map(|(offset, fact)| world.record(offset, &fact)).collect();
         let Some(last) = records.last() else { break };
         let to = last.offset.next();
-        let slice = Slice {
-            partition: 0,
-            epoch: held.epoch,
-            from: NextOffset(next),
-            to,
-            records,
-        };
-        let batch = Batch {
-            topic: topics::FACTS.to_owned(),
-            slices: vec![slice],
-        };
+        let slice = Slice { partition: 0, epoch: held.epoch, from: NextOffset(next), to, records };
+        let batch = Batch { topic: topics::FACTS.to_owned(), slices: vec![slice] };
         let begun = Instant::now();
         world.store.apply(&batch).await.unwrap();
         writing += begun.elapsed();
         next = to.0;
     }
-    println!(
-        "{FACTS} facts in batches of {BATCH}: {} facts/s",
-        FACTS as u128 * 1000 / writing.as_millis()
-    );
+    println!("{FACTS} facts in batches of {BATCH}: {} facts/s", FACTS as u128 * 1000 / writing.as_millis());
 
     let mut visible = Vec::new();
     for fact in call(1_000_000).into_iter().cycle().take(50) {
@@ -100,51 +86,25 @@ async fn a_million_facts() {
         };
         next += 1;
         let begun = Instant::now();
-        world
-            .store
-            .apply(&Batch {
-                topic: topics::FACTS.to_owned(),
-                slices: vec![slice],
-            })
-            .await
-            .unwrap();
+        world.store.apply(&Batch { topic: topics::FACTS.to_owned(), slices: vec![slice] }).await.unwrap();
         visible.push(begun.elapsed());
     }
     visible.sort();
-    println!(
-        "one fact until it can be read: median {:?}, slowest of 50 {:?}",
-        visible[25], visible[49]
-    );
+    println!("one fact until it can be read: median {:?}, slowest of 50 {:?}", visible[25], visible[49]);
 
-    for view in [
-        "calls",
-        "agent_intervals",
-        "agents",
-        "missed_calls",
-        "facts_once",
-        "fact_conflicts",
-    ] {
+    for view in ["calls", "agent_intervals", "agents", "missed_calls", "facts_once", "fact_conflicts"] {
         let mut times = Vec::new();
         for _ in 0..3 {
             let begun = Instant::now();
-            world
-                .number(&format!("SELECT count() + sum(ignore(*)) FROM {{db}}.{view}"))
-                .await;
+            world.number(&format!("SELECT count() + sum(ignore(*)) FROM {{db}}.{view}")).await;
             times.push(begun.elapsed());
         }
         times.sort();
         println!("{view}: all of it, median of 3: {:?}", times[1]);
     }
-    for one in [
-        "calls WHERE call_id = '8971000000000777'",
-        "agent_intervals WHERE agent_id = 'agent.7'",
-    ] {
+    for one in ["calls WHERE call_id = '8971000000000777'", "agent_intervals WHERE agent_id = 'agent.7'"] {
         let begun = Instant::now();
-        world
-            .number(&format!(
-                "SELECT count() + sum(ignore(*)) FROM {{db}}.{one} AND workspace_id = 'ramaiah'"
-            ))
-            .await;
+        world.number(&format!("SELECT count() + sum(ignore(*)) FROM {{db}}.{one} AND workspace_id = 'ramaiah'")).await;
         println!("{one}: {:?}", begun.elapsed());
     }
 }

@@ -50,9 +50,7 @@ fn any_fact(dice: &mut ChaCha8Rng) -> Fact {
         8 => ended(seconds, call, of, party(dice)),
         _ => {
             let party = party(dice);
-            let chain = (0..dice.random_range(0..3))
-                .map(|_| link(pick(dice, &AGENTS)))
-                .collect();
+            let chain = (0..dice.random_range(0..3)).map(|_| link(pick(dice, &AGENTS))).collect();
             let answered = pick(dice, &[None, Some(true), Some(false)]);
             let start = maybe(dice, at(seconds));
             let answer = maybe(dice, at(seconds + 7));
@@ -80,9 +78,7 @@ async fn history(seed: u64) {
         fact.received_at = ReceivedAt::from_micros(at(dice.random_range(0..60)).millis() * 1000);
         fact.id = helix_schemas::id::FactId::from_uuid(uuid::Uuid::from_u128(dice.random()));
     }
-    let repeats: Vec<Fact> = (0..facts.len() / 4)
-        .map(|_| facts[dice.random_range(0..facts.len())].clone())
-        .collect();
+    let repeats: Vec<Fact> = (0..facts.len() / 4).map(|_| facts[dice.random_range(0..facts.len())].clone()).collect();
     facts.extend(repeats);
     facts.shuffle(&mut dice);
 
@@ -118,10 +114,7 @@ async fn history(seed: u64) {
                 .held
                 .values()
                 .map(|at| {
-                    format!(
-                        "('clickhouse', 'telephony.facts', {}, {}, {})",
-                        at.partition, at.epoch.0, at.next_offset.0
-                    )
+                    format!("('clickhouse', 'telephony.facts', {}, {}, {})", at.partition, at.epoch.0, at.next_offset.0)
                 })
                 .collect();
             world

@@ -75,28 +75,16 @@ pub fn state(seconds: i64, agent: &str, state: AgentState, reason: Option<&str>)
 }
 
 pub fn unknown_word(seconds: i64, agent: &str, word: &str) -> Fact {
-    let body = Unknown {
-        event: "agent".into(),
-        word: word.into(),
-        mode: None,
-        agent_name: None,
-    };
+    let body = Unknown { event: "agent".into(), word: word.into(), mode: None, agent_name: None };
     fact(seconds, Some(agent), None, Body::Unknown(body))
 }
 
 pub fn inbound() -> CallParty {
-    CallParty {
-        direction: Some(Direction::Inbound),
-        caller: Some("919000000001".into()),
-        ..CallParty::default()
-    }
+    CallParty { direction: Some(Direction::Inbound), caller: Some("919000000001".into()), ..CallParty::default() }
 }
 
 pub fn outbound() -> CallParty {
-    CallParty {
-        direction: Some(Direction::Outbound),
-        ..inbound()
-    }
+    CallParty { direction: Some(Direction::Outbound), ..inbound() }
 }
 
 pub fn rang(seconds: i64, call: &str, agent: Option<&str>, party: CallParty) -> Fact {
@@ -108,12 +96,7 @@ pub fn answered(seconds: i64, call: &str, agent: Option<&str>, party: CallParty)
 }
 
 pub fn ended(seconds: i64, call: &str, agent: Option<&str>, party: CallParty) -> Fact {
-    fact(
-        seconds,
-        agent,
-        Some(call),
-        Body::CallEnded(CallEnded { party, hangup_by: None }),
-    )
+    fact(seconds, agent, Some(call), Body::CallEnded(CallEnded { party, hangup_by: None }))
 }
 
 /// A summary that says what `says` sets and nothing else.
@@ -124,10 +107,7 @@ pub fn summary(seconds: i64, call: &str, says: impl FnOnce(&mut CallSummarised))
 }
 
 pub fn link(agent: &str) -> ChainedAgent {
-    ChainedAgent {
-        agent: AgentId::new(agent).ok(),
-        ..ChainedAgent::default()
-    }
+    ChainedAgent { agent: AgentId::new(agent).ok(), ..ChainedAgent::default() }
 }
 
 /// With an id that is a small number, to decide ties.
@@ -159,34 +139,18 @@ impl World {
 
     pub async fn in_database(database: &str, settings: BTreeMap<WorkspaceId, Settings>) -> Self {
         let database = database.to_owned();
-        let options = Options {
-            url: engine::url().to_owned(),
-            database,
-            user: String::new(),
-            password: String::new(),
-        };
+        let options = Options { url: engine::url().to_owned(), database, user: String::new(), password: String::new() };
         let codec = Arc::new(Codec::new(1, &schema::FACT).unwrap());
         let store = open(&options, &codec, &settings).await;
         let client = Client::default().with_url(engine::url());
-        let mut world = Self {
-            options,
-            store,
-            client,
-            codec,
-            settings,
-            held: BTreeMap::new(),
-            log: Vec::new(),
-        };
+        let mut world = Self { options, store, client, codec, settings, held: BTreeMap::new(), log: Vec::new() };
         world.acquire().await;
         world
     }
 
     pub async fn acquire(&mut self) {
         let positions = self.store.acquire(topics::FACTS, &[0, 1, 2]).await.unwrap();
-        self.held = positions
-            .into_iter()
-            .map(|position| (position.partition, position))
-            .collect();
+        self.held = positions.into_iter().map(|position| (position.partition, position)).collect();
     }
 
     /// A second store over the same database.
@@ -212,32 +176,18 @@ impl World {
             .filter(|(other, offset, _)| *other == partition && *offset >= held.next_offset.0 && *offset < to)
             .map(|(_, offset, fact)| self.record(*offset, fact))
             .collect();
-        Slice {
-            partition,
-            epoch: held.epoch,
-            from: held.next_offset,
-            to: NextOffset(to),
-            records,
-        }
+        Slice { partition, epoch: held.epoch, from: held.next_offset, to: NextOffset(to), records }
     }
 
     pub fn record(&self, offset: i64, fact: &Fact) -> Record {
         let value = self.codec.encode(fact).unwrap().into();
-        Record {
-            offset: Offset(offset),
-            key: fact.key().into(),
-            value,
-        }
+        Record { offset: Offset(offset), key: fact.key().into(), value }
     }
 
     /// Everything that is not applied yet, as one batch.
     pub fn rest(&self) -> Batch {
         let end = |partition: i32| {
-            self.log
-                .iter()
-                .filter(|(other, _, _)| *other == partition)
-                .map(|(_, offset, _)| offset + 1)
-                .max()
+            self.log.iter().filter(|(other, _, _)| *other == partition).map(|(_, offset, _)| offset + 1).max()
         };
         let slices = self
             .held
@@ -245,10 +195,7 @@ impl World {
             .filter_map(|partition| end(*partition).map(|end| self.slice(*partition, end)))
             .filter(|slice| !slice.records.is_empty())
             .collect();
-        Batch {
-            topic: topics::FACTS.to_owned(),
-            slices,
-        }
+        Batch { topic: topics::FACTS.to_owned(), slices }
     }
 
     pub async fn apply(&mut self, batch: &Batch) {
@@ -278,8 +225,7 @@ impl World {
     /// From now on no part of `facts` is merged but by [`Self::merge`]. Not by `SYSTEM STOP MERGES`: a merge that is
     /// asked for soon after `START` is now and then cancelled.
     pub async fn hold_merges(&self) {
-        self.run("ALTER TABLE {db}.facts MODIFY SETTING max_bytes_to_merge_at_max_space_in_pool = 1")
-            .await;
+        self.run("ALTER TABLE {db}.facts MODIFY SETTING max_bytes_to_merge_at_max_space_in_pool = 1").await;
     }
 
     /// Merges all parts of `facts` into one.
@@ -314,9 +260,7 @@ impl World {
     /// The one call of the story, after all views were compared with the fold.
     pub async fn call(&self, call: &str) -> Value {
         self.agrees_with_the_fold().await;
-        let rows = self
-            .rows(&format!("SELECT * FROM {{db}}.calls WHERE call_id = '{call}'"))
-            .await;
+        let rows = self.rows(&format!("SELECT * FROM {{db}}.calls WHERE call_id = '{call}'")).await;
         assert_eq!(rows.len(), 1, "{rows:?}");
         rows.into_iter().next().unwrap()
     }
@@ -334,12 +278,7 @@ impl World {
             .iter()
             .map(|row| {
                 let call = row["call_id"].as_str().map(str::to_owned);
-                (
-                    row["state"].as_str().unwrap().to_owned(),
-                    seconds(&row["from"]).unwrap(),
-                    seconds(&row["to"]),
-                    call,
-                )
+                (row["state"].as_str().unwrap().to_owned(), seconds(&row["from"]).unwrap(), seconds(&row["to"]), call)
             })
             .collect()
     }
@@ -350,8 +289,7 @@ impl World {
         for (_, offset, fact) in &self.log {
             let settings = self.settings.get(&fact.workspace).copied().unwrap_or_default();
             let fold = folds.entry(fact.workspace.clone());
-            fold.or_insert_with(|| WorkspaceFold::new(fact.workspace.clone(), settings))
-                .apply(fact, *offset);
+            fold.or_insert_with(|| WorkspaceFold::new(fact.workspace.clone(), settings)).apply(fact, *offset);
         }
         let mut expected: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
         for fold in folds.values() {
@@ -376,10 +314,7 @@ impl World {
 
 fn take<R: Row>(into: &mut BTreeMap<&str, Vec<Value>>, rows: &[R]) {
     let objects = rows.iter().map(|row| {
-        let columns = row
-            .columns()
-            .into_iter()
-            .map(|(name, cell)| (name.to_owned(), cell.to_json()));
+        let columns = row.columns().into_iter().map(|(name, cell)| (name.to_owned(), cell.to_json()));
         Value::Object(columns.collect())
     });
     into.entry(R::TABLE).or_default().extend(objects);
@@ -392,7 +327,5 @@ async fn open(
 ) -> ClickHouseStore {
     // The codec knows every schema of these tests: the registry is never asked.
     let registry = Registry::new("http://127.0.0.1:9");
-    ClickHouseStore::open(options, registry, Arc::clone(codec), settings)
-        .await
-        .unwrap()
+    ClickHouseStore::open(options, registry, Arc::clone(codec), settings).await.unwrap()
 }

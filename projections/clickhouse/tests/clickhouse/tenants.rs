@@ -46,21 +46,13 @@ async fn a_user_of_one_workspace_reads_its_rows_alone_through_every_view() {
         |source: &str| format!("SELECT arraySort(groupUniqArray(toString(workspace_id))) AS seen FROM {{db}}.{source}");
     for source in sources {
         let rows = world.rows(&seen(source)).await;
-        assert_eq!(
-            rows[0]["seen"],
-            serde_json::json!(["global", "ramaiah"]),
-            "{source}, as administrator"
-        );
+        assert_eq!(rows[0]["seen"], serde_json::json!(["global", "ramaiah"]), "{source}, as administrator");
     }
     world.client = world.client.clone().with_user("ramaiah").with_password("reader");
     for source in sources {
         let rows = world.rows(&seen(source)).await;
         assert_eq!(rows[0]["seen"], serde_json::json!(["ramaiah"]), "{source}, as ramaiah");
     }
-    let progress = world
-        .client
-        .query_raw("SELECT count() FROM tenants.projection_progress")
-        .execute()
-        .await;
+    let progress = world.client.query_raw("SELECT count() FROM tenants.projection_progress").execute().await;
     assert!(progress.is_err(), "what is not granted is refused");
 }

@@ -40,14 +40,7 @@ async fn a_new_partition_stands_at_zero_and_each_acquisition_raises_the_epoch() 
         assert_eq!(position.epoch, Epoch(2));
     }
     let fresh = world.store.acquire(topics::FACTS, &[11]).await.unwrap();
-    assert_eq!(
-        fresh,
-        [Position {
-            partition: 11,
-            next_offset: NextOffset(0),
-            epoch: Epoch(1)
-        }]
-    );
+    assert_eq!(fresh, [Position { partition: 11, next_offset: NextOffset(0), epoch: Epoch(1) }]);
 }
 
 #[tokio::test]
@@ -89,10 +82,8 @@ async fn the_same_cut_with_other_rows_is_not_taken_for_the_same_block() {
     }
     let whole = world.rest();
     let mut parked = whole.clone();
-    let withheld = parked
-        .slices
-        .iter_mut()
-        .find_map(|slice| (slice.records.len() > 1).then(|| slice.records.remove(0)));
+    let withheld =
+        parked.slices.iter_mut().find_map(|slice| (slice.records.len() > 1).then(|| slice.records.remove(0)));
     assert!(withheld.is_some());
     world.apply(&parked).await;
     assert_eq!(stored(&world).await, 8);
@@ -138,15 +129,10 @@ async fn a_fact_delivered_again_counts_at_its_first_arrival_before_and_after_a_m
     again.source.request_id = "later".into();
     world.tell([ready]).await;
     // Of one second the last to arrive counts: the repeat of `ready` must not make it the last.
-    world
-        .tell([state(10, "agent.one", AgentState::Paused, None), again])
-        .await;
+    world.tell([state(10, "agent.one", AgentState::Paused, None), again]).await;
     for _ in 0..2 {
         world.agrees_with_the_fold().await;
-        assert_eq!(
-            world.intervals("agent.one").await,
-            [("paused".to_owned(), 10, None, None)]
-        );
+        assert_eq!(world.intervals("agent.one").await, [("paused".to_owned(), 10, None, None)]);
         let first = "SELECT countIf(request_id = '') FROM {db}.facts_once";
         assert_eq!(world.number(first).await, 2);
         world.merge().await;
@@ -165,22 +151,12 @@ async fn an_older_epoch_is_fenced_and_writes_nothing() {
     newer.acquire(topics::FACTS, &[0]).await.unwrap();
     let refused = world.store.apply(&batch).await;
     let in_zero = batch.slices.iter().any(|slice| slice.partition == 0);
-    assert!(
-        in_zero && matches!(refused, Err(StoreError::Fenced { partition: 0 })),
-        "{refused:?}"
-    );
+    assert!(in_zero && matches!(refused, Err(StoreError::Fenced { partition: 0 })), "{refused:?}");
     assert_eq!(stored(&world).await, 0);
     // A zombie that came past the look all the same: its progress ranks below.
     world.run("INSERT INTO {db}.projection_progress (projection, topic, partition, epoch, next_offset) VALUES ('clickhouse', 'telephony.facts', 0, 1, 500)").await;
     let next = newer.acquire(topics::FACTS, &[0]).await.unwrap();
-    assert_eq!(
-        next,
-        [Position {
-            partition: 0,
-            next_offset: NextOffset(0),
-            epoch: Epoch(3)
-        }]
-    );
+    assert_eq!(next, [Position { partition: 0, next_offset: NextOffset(0), epoch: Epoch(3) }]);
 }
 
 #[tokio::test]
@@ -194,10 +170,7 @@ async fn a_gap_between_progress_and_the_batch_is_refused() {
     let batch = world.rest();
     forget_progress(&mut world).await;
     world.held = reached;
-    assert!(matches!(
-        world.store.apply(&batch).await,
-        Err(StoreError::Fenced { .. })
-    ));
+    assert!(matches!(world.store.apply(&batch).await, Err(StoreError::Fenced { .. })));
 }
 
 #[tokio::test]
@@ -211,17 +184,12 @@ async fn a_value_that_cannot_be_read_is_poison_and_its_batch_leaves_no_trace() {
         let mut poisoned: Batch = batch.clone();
         let slice = poisoned.slices.last_mut().unwrap();
         let record = slice.records.last_mut().unwrap();
-        *record = Record {
-            value: bad.to_vec().into(),
-            ..record.clone()
-        };
+        *record = Record { value: bad.to_vec().into(), ..record.clone() };
         let (partition, offset) = (slice.partition, record.offset);
         match world.store.apply(&poisoned).await {
-            Err(StoreError::Poison {
-                partition: at,
-                offset: found,
-                ..
-            }) => assert_eq!((at, found), (partition, offset)),
+            Err(StoreError::Poison { partition: at, offset: found, .. }) => {
+                assert_eq!((at, found), (partition, offset));
+            }
             other => panic!("{other:?}"),
         }
         assert_eq!(stored(&world).await, 0);

@@ -57,9 +57,7 @@ impl AgentPresent {
         }
         self.arrivals += 1;
         self.registers.join(fact, entry.arrival);
-        let place = self
-            .tail
-            .partition_point(|known| (known.at, known.arrival) < (entry.at, entry.arrival));
+        let place = self.tail.partition_point(|known| (known.at, known.arrival) < (entry.at, entry.arrival));
         self.tail.insert(place, entry);
         if self.tail.len() > CUT_AT {
             self.cut();
@@ -73,18 +71,10 @@ impl AgentPresent {
         let wanted = self.tail.len().saturating_sub(KEEP);
         let at = |index: usize| self.tail.get(index).map(|entry| entry.at);
         let begins_state = |index: usize| {
-            let of_second = self
-                .tail
-                .iter()
-                .skip(index)
-                .take_while(|entry| Some(entry.at) == at(index));
-            of_second
-                .into_iter()
-                .any(|entry| matches!(entry.says, Says::State { .. }))
+            let of_second = self.tail.iter().skip(index).take_while(|entry| Some(entry.at) == at(index));
+            of_second.into_iter().any(|entry| matches!(entry.says, Says::State { .. }))
         };
-        let between = (1..=wanted)
-            .rev()
-            .find(|index| at(index - 1) < at(*index) && begins_state(*index));
+        let between = (1..=wanted).rev().find(|index| at(index - 1) < at(*index) && begins_state(*index));
         let place = match between {
             Some(place) => place,
             None if self.tail.len() > CUT_ANYWHERE => wanted,
@@ -93,9 +83,7 @@ impl AgentPresent {
         let Some(horizon) = at(place) else { return };
         let kept = self.tail.split_off(place);
         let old = std::mem::replace(&mut self.tail, kept);
-        self.before = intervals(self.before.as_ref(), &old)
-            .pop()
-            .or_else(|| self.before.take());
+        self.before = intervals(self.before.as_ref(), &old).pop().or_else(|| self.before.take());
         let in_reach = grace_before(horizon);
         let mut touches: Vec<Entry> = old
             .into_iter()
@@ -107,9 +95,7 @@ impl AgentPresent {
     }
 
     fn present(&self) -> Option<Interval> {
-        intervals(self.before.as_ref(), &self.tail)
-            .pop()
-            .or_else(|| self.before.clone())
+        intervals(self.before.as_ref(), &self.tail).pop().or_else(|| self.before.clone())
     }
 
     /// The agent as shown; `None` while no state is known.
@@ -164,9 +150,7 @@ impl From<AgentPresent> for Stored {
         Self {
             n: present.arrivals,
             r: present.registers,
-            b: present
-                .before
-                .map(|interval| (interval.state, interval.reason, interval.started_at, interval.call)),
+            b: present.before.map(|interval| (interval.state, interval.reason, interval.started_at, interval.call)),
             h: present.horizon,
             t: present.tail.into_iter().map(entry).collect(),
         }
@@ -180,12 +164,7 @@ impl From<Stored> for AgentPresent {
                 StoredSays::State(state, reason) => Says::State { state, reason },
                 StoredSays::Touch(call) => Says::Touch { call },
             };
-            Entry {
-                at,
-                arrival,
-                fact,
-                says,
-            }
+            Entry { at, arrival, fact, says }
         };
         let before = |(state, reason, started_at, call): StoredInterval| Interval {
             state,

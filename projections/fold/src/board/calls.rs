@@ -172,10 +172,7 @@ impl Calls {
             if self.today.is_some_and(|today| day < today - MEMORY_DAYS) {
                 return None;
             }
-            let mut memory = CallMemory {
-                state: CallState::default(),
-                latest: fact.occurred_at,
-            };
+            let mut memory = CallMemory { state: CallState::default(), latest: fact.occurred_at };
             memory.state.apply(fact);
             self.held.insert(call.clone(), Held { memory, counted: None });
             self.by_latest.entry(day).or_default().insert(call.clone());
@@ -266,21 +263,13 @@ impl Calls {
         if let Some(missed_at) = counted.missed_at {
             let entry = (missed_at, Some(call.clone()));
             let open = caller.last_answered().is_none_or(|last| missed_at > last);
-            let changed = if add {
-                caller.missed.insert(entry)
-            } else {
-                caller.missed.remove(&entry)
-            };
+            let changed = if add { caller.missed.insert(entry) } else { caller.missed.remove(&entry) };
             self.open_missed += if changed && open { sign } else { 0 };
         }
         if counted.answered {
             let before = caller.last_answered();
             let entry = (counted.started_at, call.clone());
-            let _known = if add {
-                caller.answered.insert(entry)
-            } else {
-                caller.answered.remove(&entry)
-            };
+            let _known = if add { caller.answered.insert(entry) } else { caller.answered.remove(&entry) };
             let after = caller.last_answered();
             // An obligation is open while its caller's last answered call started before it: those in between change.
             self.open_missed -= if add { caller.missed_between(before, after) } else { 0 };
@@ -311,9 +300,7 @@ impl Caller {
 impl Counted {
     fn of(row: CallRow, settings: &Settings) -> Self {
         let within = row.outcome == Outcome::Answered
-            && row
-                .wait_seconds
-                .is_some_and(|seconds| seconds <= settings.service_level_seconds);
+            && row.wait_seconds.is_some_and(|seconds| seconds <= settings.service_level_seconds);
         Self {
             day: settings.day_of(row.started_at),
             inbound: row.counts_as_inbound(),
@@ -358,14 +345,8 @@ fn cards(row: &CallRow) -> (Option<CallCard>, Option<WaitingCard>) {
         did: row.did.clone(),
         skill: row.skill.clone(),
         agent_id: row.agent.clone(),
-        state: if waits {
-            CallProgress::Ringing
-        } else {
-            CallProgress::OnCall
-        },
-        since: row
-            .answered_at
-            .map_or_else(|| started_at.clone(), OccurredAt::to_rfc3339),
+        state: if waits { CallProgress::Ringing } else { CallProgress::OnCall },
+        since: row.answered_at.map_or_else(|| started_at.clone(), OccurredAt::to_rfc3339),
         started_at: started_at.clone(),
         presumed: row.presumed,
     };

@@ -63,37 +63,20 @@ fn state(agent: &str, second: i64, state: AgentState, reason: Option<&str>) -> F
 }
 
 fn party(caller: Option<&str>, direction: Option<Direction>) -> CallParty {
-    CallParty {
-        caller: caller.map(str::to_owned),
-        direction,
-        ..CallParty::default()
-    }
+    CallParty { caller: caller.map(str::to_owned), direction, ..CallParty::default() }
 }
 
 fn rang(call: &str, agent: Option<&str>, second: i64, caller: &str, direction: Direction) -> Fact {
-    let body = CallRang {
-        party: party(Some(caller), Some(direction)),
-    };
+    let body = CallRang { party: party(Some(caller), Some(direction)) };
     fact(agent, Some(call), second, "rang", Body::CallRang(body))
 }
 
 fn answered(call: &str, agent: &str, second: i64) -> Fact {
-    fact(
-        Some(agent),
-        Some(call),
-        second,
-        "answered",
-        Body::CallAnswered(CallAnswered {
-            party: party(None, None),
-        }),
-    )
+    fact(Some(agent), Some(call), second, "answered", Body::CallAnswered(CallAnswered { party: party(None, None) }))
 }
 
 fn ended(call: &str, agent: Option<&str>, second: i64) -> Fact {
-    let body = CallEnded {
-        party: party(None, None),
-        hangup_by: None,
-    };
+    let body = CallEnded { party: party(None, None), hangup_by: None };
     fact(agent, Some(call), second, "ended", Body::CallEnded(body))
 }
 
@@ -105,13 +88,7 @@ fn summarised(call: &str, agent: Option<&str>, second: i64, answered: bool, rang
         ended_at: Some(OccurredAt::from_millis((START + second) * 1000)),
         ..CallSummarised::default()
     };
-    fact(
-        agent,
-        Some(call),
-        second,
-        "summary",
-        Body::CallSummarised(Box::new(body)),
-    )
+    fact(agent, Some(call), second, "summary", Body::CallSummarised(Box::new(body)))
 }
 
 fn board() -> Board {
@@ -136,10 +113,7 @@ fn the_root_is_the_one_a_browser_computes() {
     let mut visible = Visible::default();
     assert_eq!(visible.root().to_string(), "0".repeat(64));
     visible.set(OPEN_MISSED_CALLS, &0);
-    assert_eq!(
-        visible.root().to_string(),
-        "6f2f361500cbf54217fd7532acd68fe65807ddef99858eff834cfeb47225de59"
-    );
+    assert_eq!(visible.root().to_string(), "6f2f361500cbf54217fd7532acd68fe65807ddef99858eff834cfeb47225de59");
 }
 
 #[test]
@@ -150,21 +124,12 @@ fn a_call_is_waiting_then_talked_on_then_counted() {
     assert_eq!((board.today().offered, board.today().in_progress), (1, 1));
     board.apply(&answered("c1", "a", 12));
     assert!(board.visible().get("waiting/c1").is_none());
-    assert!(
-        board
-            .visible()
-            .get("calls/c1")
-            .unwrap()
-            .contains(r#""state":"on_call""#)
-    );
+    assert!(board.visible().get("calls/c1").unwrap().contains(r#""state":"on_call""#));
     board.apply(&ended("c1", Some("a"), 90));
     assert!(board.visible().get("calls/c1").is_none());
     let today = board.today();
     assert_eq!((today.offered, today.answered, today.in_progress), (1, 1, 0));
-    assert_eq!(
-        (today.service_level.answered_within, today.service_level.denominator),
-        (1, 1)
-    );
+    assert_eq!((today.service_level.answered_within, today.service_level.denominator), (1, 1));
 }
 
 #[test]
@@ -184,10 +149,7 @@ fn of_one_second_the_last_to_arrive_counts_and_a_repeat_does_not_arrive_again() 
     board.apply(&first);
     board.apply(&state("a", 10, AgentState::Ready, None));
     board.apply(&first);
-    assert_eq!(
-        board.agent_card(&AgentId::new("a").unwrap()).unwrap().state,
-        AgentState::Ready
-    );
+    assert_eq!(board.agent_card(&AgentId::new("a").unwrap()).unwrap().state, AgentState::Ready);
 }
 
 #[test]

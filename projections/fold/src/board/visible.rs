@@ -108,21 +108,13 @@ impl Change {
     /// The path has this value now.
     #[must_use]
     pub fn set(path: &str, value: Box<RawValue>) -> Self {
-        Self {
-            op: Op::Set,
-            path: path.to_owned(),
-            value: Some(value),
-        }
+        Self { op: Op::Set, path: path.to_owned(), value: Some(value) }
     }
 
     /// The path is no more.
     #[must_use]
     pub fn remove(path: &str) -> Self {
-        Self {
-            op: Op::Remove,
-            path: path.to_owned(),
-            value: None,
-        }
+        Self { op: Op::Remove, path: path.to_owned(), value: None }
     }
 
     /// The JSON of the value.
@@ -144,10 +136,7 @@ impl fmt::Debug for Change {
     /// Without the value, which may carry a caller's number; of the path only its collection.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let collection = self.path.split('/').next().unwrap_or_default();
-        f.debug_struct("Change")
-            .field("op", &self.op)
-            .field("in", &collection)
-            .finish_non_exhaustive()
+        f.debug_struct("Change").field("op", &self.op).field("in", &collection).finish_non_exhaustive()
     }
 }
 
@@ -160,10 +149,7 @@ pub struct Visible {
 
 impl fmt::Debug for Visible {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Visible")
-            .field("values", &self.values.len())
-            .field("root", &self.root)
-            .finish()
+        f.debug_struct("Visible").field("values", &self.values.len()).field("root", &self.root).finish()
     }
 }
 

@@ -32,7 +32,9 @@ impl Stored {
     fn apply(&mut self, cut: &[(i64, &Fact)]) {
         let mut changed: Option<OccurredAt> = None;
         for (arrival, fact) in cut {
-            let Some((_, entry)) = Entry::of(fact, *arrival) else { continue };
+            let Some((_, entry)) = Entry::of(fact, *arrival) else {
+                continue;
+            };
             if self.facts.insert(entry.fact) {
                 changed = Some(changed.map_or(entry.at, |earliest: OccurredAt| earliest.min(entry.at)));
                 self.entries.push(entry);
@@ -41,7 +43,8 @@ impl Stored {
         let Some(changed) = changed else { return };
         let begun_before: Vec<OccurredAt> = self.intervals.range(..changed).map(|(at, _)| *at).rev().take(2).collect();
         let from = begun_before.last().copied().unwrap_or(OccurredAt::from_millis(i64::MIN));
-        let stale = StaleTail::of(self.intervals.range(from..).map(|(_, interval)| interval.clone()).collect(), changed);
+        let stale =
+            StaleTail::of(self.intervals.range(from..).map(|(_, interval)| interval.clone()).collect(), changed);
         let entries: Vec<Entry> = self
             .entries
             .iter()

@@ -135,7 +135,8 @@ fn the_summary_outranks_the_events_and_its_empty_fields_erase_nothing() {
 
 #[test]
 fn a_summary_that_is_delivered_again_later_does_not_outrank_a_newer_one() {
-    let summary = |disposition: &str| CallSummarised { disposition: Some(disposition.into()), ..CallSummarised::default() };
+    let summary =
+        |disposition: &str| CallSummarised { disposition: Some(disposition.into()), ..CallSummarised::default() };
     let first = summarised(1, 83, 120, summary("Wrap up time exceeded :120"));
     let newer = summarised(1, 83, 180, summary("Interested"));
     let mut again = first.clone();

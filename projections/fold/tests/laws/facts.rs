@@ -160,7 +160,15 @@ fn an_event() -> impl Strategy<Value = Fact> {
 fn a_summary() -> impl Strategy<Value = Fact> {
     let dispositions = prop::sample::select(vec![None, Some("Interested"), Some("Wrap up time exceeded :120")]);
     let answers = prop::sample::select(vec![None, Some(true), Some(false)]);
-    (0..4_u8, 0..60_i64, 0..90_i64, answers, dispositions, prop::option::of(0..60_i64), prop::collection::vec(0..3_u8, 0..3))
+    (
+        0..4_u8,
+        0..60_i64,
+        0..90_i64,
+        answers,
+        dispositions,
+        prop::option::of(0..60_i64),
+        prop::collection::vec(0..3_u8, 0..3),
+    )
         .prop_map(|(of, second, received, answered, disposition, started, chain)| {
             let summary = CallSummarised {
                 answered,

@@ -11,10 +11,7 @@ use crate::support::{Facts, Feeder, Log, TestRedis, store};
 
 async fn started(redis: &TestRedis) -> (Feeder, BoardReader) {
     let feeder = Feeder::acquire(store(&redis.url(), "ramaiah"), Log::default()).await;
-    (
-        feeder,
-        BoardReader::new(&redis.url(), &Facts::of("ramaiah").workspace).unwrap(),
-    )
+    (feeder, BoardReader::new(&redis.url(), &Facts::of("ramaiah").workspace).unwrap())
 }
 
 /// Follows until `version`; false where following broke.
@@ -46,15 +43,9 @@ async fn deltas_replayed_on_a_snapshot_give_the_board() {
     let mut visible = snapshot.visible;
     for second in 0..60 {
         let call = format!("c{second}");
-        feeder
-            .feed(&[facts.rang(&call, None, second, "919845012345")])
-            .await
-            .unwrap();
+        feeder.feed(&[facts.rang(&call, None, second, "919845012345")]).await.unwrap();
         if second % 2 == 0 {
-            feeder
-                .feed(&[facts.ended(&call, None, second, "919845012345")])
-                .await
-                .unwrap();
+            feeder.feed(&[facts.ended(&call, None, second, "919845012345")]).await.unwrap();
         }
     }
     let (now, _) = reader.snapshot().await.unwrap();
@@ -71,10 +62,7 @@ async fn a_batch_that_shows_nothing_new_makes_no_version() {
     let fact = facts.state("agent.one", 10, AgentState::Ready, None);
     feeder.feed(std::slice::from_ref(&fact)).await.unwrap();
     let before = reader.snapshot().await.unwrap().0.version;
-    feeder
-        .feed(&[fact, facts.state("agent.one", 5, AgentState::Paused, None)])
-        .await
-        .unwrap();
+    feeder.feed(&[fact, facts.state("agent.one", 5, AgentState::Paused, None)]).await.unwrap();
     assert_eq!(reader.snapshot().await.unwrap().0.version, before);
 }
 
@@ -82,10 +70,7 @@ async fn a_batch_that_shows_nothing_new_makes_no_version() {
 async fn a_new_life_of_the_state_breaks_following_even_while_nothing_happens() {
     let redis = TestRedis::start();
     let (mut feeder, reader) = started(&redis).await;
-    feeder
-        .feed(&[Facts::of("ramaiah").state("agent.one", 1, AgentState::Ready, None)])
-        .await
-        .unwrap();
+    feeder.feed(&[Facts::of("ramaiah").state("agent.one", 1, AgentState::Ready, None)]).await.unwrap();
     let (old, mut follower) = reader.snapshot().await.unwrap();
     redis.command(&["FLUSHALL"]).await;
     let again = Feeder::acquire(store(&redis.url(), "ramaiah"), Log::default()).await;
@@ -100,18 +85,12 @@ async fn deltas_of_a_new_life_are_not_taken_for_those_of_the_old() {
     let redis = TestRedis::start();
     let (mut feeder, reader) = started(&redis).await;
     let facts = Facts::of("ramaiah");
-    feeder
-        .feed(&[facts.state("agent.one", 1, AgentState::Ready, None)])
-        .await
-        .unwrap();
+    feeder.feed(&[facts.state("agent.one", 1, AgentState::Ready, None)]).await.unwrap();
     let (old, mut follower) = reader.snapshot().await.unwrap();
     redis.command(&["FLUSHALL"]).await;
     let mut again = Feeder::acquire(store(&redis.url(), "ramaiah"), Log::default()).await;
     for second in 1..4 {
-        again
-            .feed(&[facts.state("agent.two", second, AgentState::Paused, Some("tea"))])
-            .await
-            .unwrap();
+        again.feed(&[facts.state("agent.two", second, AgentState::Paused, Some("tea"))]).await.unwrap();
     }
     assert!(!follow_to(&mut follower, &mut old.visible.clone(), u64::MAX).await);
 }
@@ -123,14 +102,9 @@ async fn trimmed_deltas_are_a_gap_and_not_silence() {
     let facts = Facts::of("ramaiah");
     let (old, mut follower) = reader.snapshot().await.unwrap();
     for second in 1..6 {
-        feeder
-            .feed(&[facts.rang(&format!("c{second}"), None, second, "1")])
-            .await
-            .unwrap();
+        feeder.feed(&[facts.rang(&format!("c{second}"), None, second, "1")]).await.unwrap();
     }
-    redis
-        .command(&["XTRIM", "helix:ramaiah:live:deltas", "MAXLEN", "=", "2"])
-        .await;
+    redis.command(&["XTRIM", "helix:ramaiah:live:deltas", "MAXLEN", "=", "2"]).await;
     assert!(!follow_to(&mut follower, &mut old.visible.clone(), u64::MAX).await);
 }
 

@@ -16,10 +16,7 @@ async fn contents(redis: &TestRedis) -> String {
         let key = format!("helix:ramaiah:live:{key}");
         all.push_str(&format!("{:?}\n", redis.command(&["HGETALL", &key]).await));
     }
-    all.push_str(&format!(
-        "{:?}",
-        redis.command(&["XRANGE", "helix:ramaiah:live:deltas", "-", "+"]).await
-    ));
+    all.push_str(&format!("{:?}", redis.command(&["XRANGE", "helix:ramaiah:live:deltas", "-", "+"]).await));
     all
 }
 
@@ -91,23 +88,13 @@ async fn a_fenced_write_changes_nothing() {
     let mut old = Feeder::acquire(store(&redis.url(), "ramaiah"), Log::default()).await;
     old.feed(&morning(&facts)).await.unwrap();
     let new = Feeder::acquire(store(&redis.url(), "ramaiah"), old.log.clone()).await;
-    assert!(
-        new.positions
-            .iter()
-            .zip(&old.positions)
-            .all(|(new, old)| new.epoch > old.epoch)
-    );
+    assert!(new.positions.iter().zip(&old.positions).all(|(new, old)| new.epoch > old.epoch));
     let before = contents(&redis).await;
-    let refused = old
-        .feed(&[facts.state("agent.one", 5000, AgentState::Paused, Some("tea"))])
-        .await;
+    let refused = old.feed(&[facts.state("agent.one", 5000, AgentState::Paused, Some("tea"))]).await;
     assert!(matches!(refused, Err(StoreError::Fenced { .. })), "{refused:?}");
     assert_eq!(contents(&redis).await, before);
     old.store.beat(Lag { facts: 9, millis: 9 }).await.unwrap();
-    assert_eq!(
-        format!("{:?}", redis.command(&["EXISTS", "helix:ramaiah:live:pulse"]).await),
-        "int(0)"
-    );
+    assert_eq!(format!("{:?}", redis.command(&["EXISTS", "helix:ramaiah:live:pulse"]).await), "int(0)");
 }
 
 #[tokio::test]
@@ -219,24 +206,12 @@ async fn a_key_that_was_evicted_makes_the_state_anew_rather_than_wrong() {
         let mut feeder = Feeder::acquire(store(&redis.url(), "ramaiah"), Log::default()).await;
         feeder.feed(&facts).await.unwrap();
         redis.command(&["DEL", &format!("helix:ramaiah:live:{key}")]).await;
-        let refused = feeder
-            .feed(&[Facts::of("ramaiah").state("agent.one", 5000, AgentState::Paused, None)])
-            .await;
+        let refused = feeder.feed(&[Facts::of("ramaiah").state("agent.one", 5000, AgentState::Paused, None)]).await;
         assert!(matches!(refused, Err(StoreError::Fenced { .. })), "{key}: {refused:?}");
         assert!(feeder.store.loss().happened());
         let again = Feeder::acquire(store(&redis.url(), "ramaiah"), feeder.log.clone()).await;
-        assert!(
-            again.positions.iter().all(|position| position.next_offset.0 == 0),
-            "{key}"
-        );
-        assert!(
-            again
-                .positions
-                .iter()
-                .zip(&feeder.positions)
-                .all(|(new, old)| new.epoch > old.epoch),
-            "{key}"
-        );
+        assert!(again.positions.iter().all(|position| position.next_offset.0 == 0), "{key}");
+        assert!(again.positions.iter().zip(&feeder.positions).all(|(new, old)| new.epoch > old.epoch), "{key}");
     }
 }
 
@@ -261,10 +236,7 @@ async fn other_settings_rebuild_the_board() {
     let redis = TestRedis::start();
     let mut feeder = Feeder::acquire(store(&redis.url(), "ramaiah"), Log::default()).await;
     feeder.feed(&morning(&Facts::of("ramaiah"))).await.unwrap();
-    let settings = Settings {
-        service_level_seconds: 60,
-        ..Settings::default()
-    };
+    let settings = Settings { service_level_seconds: 60, ..Settings::default() };
     let decoder = helix_live::Decoder::new(crate::support::codec(), None);
     let workspace = Facts::of("ramaiah").workspace;
     let mut other = helix_live::LiveStore::new(&redis.url(), workspace, settings, decoder).unwrap();

@@ -49,17 +49,7 @@ impl TestRedis {
 
     fn spawn(port: u16, folder: &std::path::Path) -> Child {
         Command::new("redis-server")
-            .args([
-                "--port",
-                &port.to_string(),
-                "--bind",
-                "127.0.0.1",
-                "--save",
-                "",
-                "--appendonly",
-                "no",
-                "--dir",
-            ])
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"])
             .arg(folder)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -109,11 +99,7 @@ impl Drop for TestRedis {
 }
 
 pub fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0))
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
 /// Makes facts of one workspace. Times are seconds after `start`.
@@ -128,11 +114,7 @@ pub struct Facts {
 impl Facts {
     /// From 2026-03-02 09:00 in Kolkata.
     pub fn of(workspace: &str) -> Self {
-        Self {
-            workspace: WorkspaceId::new(workspace).unwrap(),
-            start: 1_772_422_200_000,
-            delay: 120,
-        }
+        Self { workspace: WorkspaceId::new(workspace).unwrap(), start: 1_772_422_200_000, delay: 120 }
     }
 
     pub fn at(&self, second: i64) -> OccurredAt {
@@ -204,38 +186,20 @@ impl Facts {
     }
 
     pub fn answered(&self, call: &str, agent: &str, second: i64, caller: &str) -> Fact {
-        let party = CallParty {
-            direction: None,
-            ..Self::party(caller, Direction::Inbound)
-        };
-        self.fact(
-            Some(agent),
-            Some(call),
-            second,
-            Body::CallAnswered(CallAnswered { party }),
-        )
+        let party = CallParty { direction: None, ..Self::party(caller, Direction::Inbound) };
+        self.fact(Some(agent), Some(call), second, Body::CallAnswered(CallAnswered { party }))
     }
 
     pub fn ended(&self, call: &str, agent: Option<&str>, second: i64, caller: &str) -> Fact {
-        let party = CallParty {
-            direction: None,
-            ..Self::party(caller, Direction::Inbound)
-        };
-        self.fact(
-            agent,
-            Some(call),
-            second,
-            Body::CallEnded(CallEnded { party, hangup_by: None }),
-        )
+        let party = CallParty { direction: None, ..Self::party(caller, Direction::Inbound) };
+        self.fact(agent, Some(call), second, Body::CallEnded(CallEnded { party, hangup_by: None }))
     }
 }
 
 fn name_of(agent: &str) -> String {
     let words = agent.split(['.', '_']).map(|word| {
         let mut letters = word.chars();
-        letters
-            .next()
-            .map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+        letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
     });
     words.collect::<Vec<String>>().join(" ")
 }
@@ -260,10 +224,7 @@ impl Log {
     pub fn append(&mut self, fact: &Fact) {
         let codec = codec();
         let key = fact.key();
-        let partition = key
-            .bytes()
-            .fold(0_i32, |sum, byte| (sum * 31 + i32::from(byte)) % 65_521)
-            % PARTITIONS;
+        let partition = key.bytes().fold(0_i32, |sum, byte| (sum * 31 + i32::from(byte)) % 65_521) % PARTITIONS;
         let records = self.partitions.entry(partition).or_default();
         records.push(Record {
             offset: Offset(records.len() as i64),
@@ -291,10 +252,7 @@ impl Log {
                 });
             }
         }
-        Batch {
-            topic: topics::FACTS.to_owned(),
-            slices,
-        }
+        Batch { topic: topics::FACTS.to_owned(), slices }
     }
 }
 

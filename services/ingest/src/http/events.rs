@@ -62,28 +62,14 @@ struct Accepted {
 
 /// What an enqueued record is, once it is acknowledged.
 enum Meaning {
-    Fact {
-        destination: Destination,
-        kind: Kind,
-        digest: u64,
-    },
-    Rejected {
-        code: &'static str,
-        problem: Problem,
-    },
+    Fact { destination: Destination, kind: Kind, digest: u64 },
+    Rejected { code: &'static str, problem: Problem },
 }
 
 /// An event on its way, or known already.
 enum Step {
-    Known {
-        id: FactId,
-        at: Coordinates,
-    },
-    Sent {
-        id: FactId,
-        pending: Pending,
-        meaning: Box<Meaning>,
-    },
+    Known { id: FactId, at: Coordinates },
+    Sent { id: FactId, pending: Pending, meaning: Box<Meaning> },
 }
 
 /// Takes one delivery.
@@ -114,10 +100,7 @@ async fn take(app: &App, door: Door, request: Request, path: super::PathParams) 
     let arrival = Arrival::read(app, request, door.endpoint(), path.key.as_deref()).await?;
     let lock = match named {
         None => Lock::Account,
-        Some(named) => match WorkspaceId::new(&named)
-            .ok()
-            .and_then(|slug| app.workspaces.get_key_value(&slug))
-        {
+        Some(named) => match WorkspaceId::new(&named).ok().and_then(|slug| app.workspaces.get_key_value(&slug)) {
             Some((slug, keys)) => Lock::Workspace(slug, keys),
             None => {
                 let id = arrival.keep_refused(app, "unknown_workspace").await;
@@ -133,11 +116,7 @@ async fn take(app: &App, door: Door, request: Request, path: super::PathParams) 
         }
         Lock::Workspace(_, keys) => {
             let delivery = body::read(&arrival.body);
-            let carried = || {
-                delivery
-                    .as_ref()
-                    .is_ok_and(|delivery| carries_account_key(app, delivery))
-            };
+            let carried = || delivery.as_ref().is_ok_and(|delivery| carries_account_key(app, delivery));
             (arrival.presents(&keys.webhook) || carried(), Some(delivery))
         }
     };
@@ -149,10 +128,7 @@ async fn take(app: &App, door: Door, request: Request, path: super::PathParams) 
         Lock::Account => None,
         Lock::Workspace(slug, _) => Some(slug),
     };
-    let codecs = app
-        .codecs
-        .get()
-        .ok_or_else(|| Problem::component_down("the schema registry"))?;
+    let codecs = app.codecs.get().ok_or_else(|| Problem::component_down("the schema registry"))?;
     match delivery {
         Err(why) => {
             let id = arrival.keep(app, "body_unreadable", why.to_string(), workspace).await?;
@@ -163,34 +139,19 @@ async fn take(app: &App, door: Door, request: Request, path: super::PathParams) 
             if workspace.is_none() && !app.directory.caught_up() {
                 return Err(Problem::component_down("the directory"));
             }
-            let intake = Intake {
-                app,
-                codecs,
-                arrival: &arrival,
-                workspace,
-                hint: door.hint(),
-            };
+            let intake = Intake { app, codecs, arrival: &arrival, workspace, hint: door.hint() };
             intake.store(delivery).await
         }
     }
 }
 
 fn header_text(request: &Request, name: &HeaderName) -> String {
-    request
-        .headers()
-        .get(name)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default()
-        .to_owned()
+    request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
 }
 
 /// Whether every event of a delivery carries the account's key, as the provider's callbacks do.
 fn carries_account_key(app: &App, delivery: &Delivery) -> bool {
-    let carries = |value: &Json| {
-        api_keys(value)
-            .into_iter()
-            .any(|key| app.config.ingest.key.matches(key))
-    };
+    let carries = |value: &Json| api_keys(value).into_iter().any(|key| app.config.ingest.key.matches(key));
     match delivery {
         Delivery::One(value) => carries(value),
         Delivery::Batch(elements) => elements.iter().all(|element| carries(&element.value)),
@@ -240,10 +201,7 @@ impl Intake<'_> {
             (Some(problem), _) => Err(problem),
             (None, Some(problem)) if single => Err(problem),
             (None, _) => {
-                let accepted = Accepted {
-                    request_id: self.arrival.request_id.clone(),
-                    results,
-                };
+                let accepted = Accepted { request_id: self.arrival.request_id.clone(), results };
                 Ok((StatusCode::ACCEPTED, JsonBody(accepted)).into_response())
             }
         }
@@ -262,11 +220,7 @@ impl Intake<'_> {
             redactor.scrub(&mut value, &found);
         }
         let raw = redaction.bytes.into_owned();
-        let context = Context {
-            zone: self.app.zone,
-            received_at: self.arrival.received_at,
-            hint: self.hint,
-        };
+        let context = Context { zone: self.app.zone, received_at: self.arrival.received_at, hint: self.hint };
         let event = match normalise(&value, &context) {
             Ok(event) => event,
             Err(why) => return self.reject(why, raw),
@@ -315,24 +269,12 @@ impl Intake<'_> {
             Ok(encoded) => encoded,
             Err(error) => {
                 tracing::error!(%error, %id, request_id = self.arrival.request_id, "a fact cannot be written; its bytes are kept");
-                return self.set_aside(
-                    "fact_not_writable",
-                    error.to_string(),
-                    raw,
-                    problems::fact_not_writable(),
-                );
+                return self.set_aside("fact_not_writable", error.to_string(), raw, problems::fact_not_writable());
             }
         };
-        let pending = self
-            .app
-            .publisher
-            .enqueue(topic, &key, &encoded)
-            .map_err(|error| self.arrival.log_down(&error))?;
-        let meaning = Box::new(Meaning::Fact {
-            destination,
-            kind,
-            digest,
-        });
+        let pending =
+            self.app.publisher.enqueue(topic, &key, &encoded).map_err(|error| self.arrival.log_down(&error))?;
+        let meaning = Box::new(Meaning::Fact { destination, kind, digest });
         Ok(Step::Sent { id, pending, meaning })
     }
 
@@ -342,11 +284,7 @@ impl Intake<'_> {
 
     fn set_aside(&self, code: &'static str, reason: String, raw: Vec<u8>, problem: Problem) -> Result<Step, Problem> {
         let (id, pending) = self.arrival.reject(self.app, code, reason, self.workspace, raw)?;
-        Ok(Step::Sent {
-            id,
-            pending,
-            meaning: Box::new(Meaning::Rejected { code, problem }),
-        })
+        Ok(Step::Sent { id, pending, meaning: Box::new(Meaning::Rejected { code, problem }) })
     }
 
     /// Waits for one event's acknowledgement and says what became of it.
@@ -355,18 +293,9 @@ impl Intake<'_> {
             Step::Known { id, at } => return Ok(result("duplicate", id, at, None)),
             Step::Sent { id, pending, meaning } => (id, pending, *meaning),
         };
-        let at = self
-            .app
-            .publisher
-            .acknowledged(pending)
-            .await
-            .map_err(|error| self.arrival.log_down(&error))?;
+        let at = self.app.publisher.acknowledged(pending).await.map_err(|error| self.arrival.log_down(&error))?;
         Ok(match meaning {
-            Meaning::Fact {
-                destination,
-                kind,
-                digest,
-            } => {
+            Meaning::Fact { destination, kind, digest } => {
                 let (status, reason) = match &destination {
                     Destination::Workspace(workspace) => {
                         metrics::accepted(workspace, kind);
@@ -377,9 +306,7 @@ impl Intake<'_> {
                         ("unrouted", Some(*reason))
                     }
                 };
-                self.app
-                    .recent
-                    .remember(id, destination.workspace().cloned(), digest, at);
+                self.app.recent.remember(id, destination.workspace().cloned(), digest, at);
                 result(status, id, at, reason)
             }
             Meaning::Rejected { code, problem } => {
@@ -392,12 +319,5 @@ impl Intake<'_> {
 }
 
 fn result(status: &'static str, id: FactId, at: Coordinates, reason: Option<&'static str>) -> EventResult {
-    EventResult {
-        status,
-        id,
-        topic: Some(at.topic),
-        partition: Some(at.partition),
-        offset: Some(at.offset),
-        reason,
-    }
+    EventResult { status, id, topic: Some(at.topic), partition: Some(at.partition), offset: Some(at.offset), reason }
 }

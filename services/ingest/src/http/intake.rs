@@ -23,18 +23,13 @@ use crate::{
 /// Header of a key.
 const KEY: HeaderName = HeaderName::from_static("x-helix-key");
 /// Headers kept with a refused body: no secret, no address, no cookie.
-const KEPT_HEADERS: [HeaderName; 4] = [
-    header::CONTENT_TYPE,
-    header::CONTENT_LENGTH,
-    header::USER_AGENT,
-    header::HOST,
-];
+const KEPT_HEADERS: [HeaderName; 4] = [header::CONTENT_TYPE, header::CONTENT_LENGTH, header::USER_AGENT, header::HOST];
 /// Longest text kept of a header or path.
 const TEXT_LIMIT: usize = 512;
 /// Most bytes kept of a body whose sender is not known.
 const STRANGER_LIMIT: usize = 64 * 1024;
 /// A refused body is read on this many times its limit, so that the sender gets to read the answer.
-const DRAIN_TIMES: usize = 4;
+const DRAIN_TIMES: usize = 64;
 
 /// One POST, its body read.
 pub(super) struct Arrival {
@@ -52,34 +47,19 @@ pub(super) struct Arrival {
 }
 
 fn shortened(text: &str) -> &str {
-    let end = text
-        .char_indices()
-        .map(|(at, c)| at + c.len_utf8())
-        .take_while(|end| *end <= TEXT_LIMIT)
-        .last();
+    let end = text.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|end| *end <= TEXT_LIMIT).last();
     text.get(..end.unwrap_or_default()).unwrap_or_default()
 }
 
 /// The request's id, as kit made or took it.
 pub(super) fn request_id(request: &Request) -> String {
-    request
-        .extensions()
-        .get::<RequestId>()
-        .map(|id| id.0.to_string())
-        .unwrap_or_default()
+    request.extensions().get::<RequestId>().map(|id| id.0.to_string()).unwrap_or_default()
 }
 
 /// Every key a request presents.
 pub(super) fn keys(request: &Request, path_key: Option<&str>) -> Vec<String> {
     let mut keys: Vec<String> = path_key.map(str::to_owned).into_iter().collect();
-    keys.extend(
-        request
-            .headers()
-            .get_all(KEY)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .map(str::to_owned),
-    );
+    keys.extend(request.headers().get_all(KEY).iter().filter_map(|value| value.to_str().ok()).map(str::to_owned));
     let query = request.uri().query().unwrap_or_default();
     let named = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "key");
     keys.extend(named.map(|(_, value)| value.into_owned()));
@@ -103,34 +83,19 @@ impl Arrival {
         let keys = keys(&request, path_key);
         let request_id = request_id(&request);
         let text = |headers: &HeaderMap, name: &HeaderName| {
-            let value = headers
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-                .unwrap_or_default();
+            let value = headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
             app.redactor.text(shortened(value))
         };
         let headers = request.headers();
         let kept = KEPT_HEADERS.iter().filter(|name| headers.contains_key(*name));
-        let kept = kept
-            .map(|name| (name.as_str().to_owned(), text(headers, name)))
-            .collect();
+        let kept = kept.map(|name| (name.as_str().to_owned(), text(headers, name))).collect();
         let content_type = text(headers, &header::CONTENT_TYPE);
         let path = request.uri().path();
         let path = path.split_once("/k/").map_or(path, |(before, _key)| before);
         let path = app.redactor.text(shortened(path));
         let method = request.method().as_str().to_owned();
         let body = read_body(request.into_body(), app.config.ingest.body_limit).await?;
-        Ok(Self {
-            endpoint,
-            content_type,
-            request_id,
-            received_at,
-            body,
-            keys,
-            method,
-            path,
-            headers: kept,
-        })
+        Ok(Self { endpoint, content_type, request_id, received_at, body, keys, method, path, headers: kept })
     }
 
     /// Whether a secret was presented by header, query or path.
@@ -147,10 +112,7 @@ impl Arrival {
         workspace: Option<&WorkspaceId>,
         raw: Vec<u8>,
     ) -> Result<(FactId, Pending), Problem> {
-        let codecs = app
-            .codecs
-            .get()
-            .ok_or_else(|| Problem::component_down("the schema registry"))?;
+        let codecs = app.codecs.get().ok_or_else(|| Problem::component_down("the schema registry"))?;
         let id = FactId::from_uuid(uuid::Uuid::new_v4());
         let record = RejectedBody {
             id,
@@ -169,10 +131,8 @@ impl Arrival {
             tracing::error!(%error, request_id = self.request_id, "a rejected body cannot be written");
             Problem::component_down("the codec")
         })?;
-        let pending = app
-            .publisher
-            .enqueue(topics::REJECTED, self.endpoint, &value)
-            .map_err(|error| self.log_down(&error))?;
+        let pending =
+            app.publisher.enqueue(topics::REJECTED, self.endpoint, &value).map_err(|error| self.log_down(&error))?;
         Ok((id, pending))
     }
 
@@ -186,10 +146,7 @@ impl Arrival {
     ) -> Result<FactId, Problem> {
         let raw = app.redactor.redact(&self.body, &Found::default()).bytes.into_owned();
         let (id, pending) = self.reject(app, code, reason, workspace, raw)?;
-        app.publisher
-            .acknowledged(pending)
-            .await
-            .map_err(|error| self.log_down(&error))?;
+        app.publisher.acknowledged(pending).await.map_err(|error| self.log_down(&error))?;
         metrics::rejected(workspace, code);
         Ok(id)
     }
@@ -202,11 +159,7 @@ impl Arrival {
         } else {
             // Redacted whole before it is cut: a cut through a secret would hide it from the redactor.
             let mut raw = app.redactor.redact(&self.body, &Found::default()).bytes.into_owned();
-            let reason = if raw.len() > STRANGER_LIMIT {
-                "refused; cut to 64 KiB"
-            } else {
-                "refused"
-            };
+            let reason = if raw.len() > STRANGER_LIMIT { "refused; cut to 64 KiB" } else { "refused" };
             raw.truncate(STRANGER_LIMIT);
             match self.reject(app, code, reason.to_owned(), None, raw) {
                 Ok((id, pending)) => app.publisher.acknowledged(pending).await.is_ok().then_some(id),

@@ -30,12 +30,7 @@ pub(crate) enum Door {
 }
 
 impl Door {
-    const ALL: [Self; 4] = [
-        Self::AgentEvent,
-        Self::CallEvent,
-        Self::CallbackByHost,
-        Self::CallbackByPath,
-    ];
+    const ALL: [Self; 4] = [Self::AgentEvent, Self::CallEvent, Self::CallbackByHost, Self::CallbackByPath];
 
     const fn endpoint(self) -> &'static str {
         match self {
@@ -88,14 +83,8 @@ pub fn router(app: &Arc<App>, metrics: PrometheusHandle) -> Router {
     }
     let routes = routes
         .route("/api/supervisor/register", post(registration::register))
-        .route(
-            "/api/supervisor/register/{workspace}/agents/{agent}",
-            delete(registration::release_agent),
-        )
-        .route(
-            "/api/supervisor/register/{workspace}/dids/{did}",
-            delete(registration::release_did),
-        )
+        .route("/api/supervisor/register/{workspace}/agents/{agent}", delete(registration::release_agent))
+        .route("/api/supervisor/register/{workspace}/dids/{did}", delete(registration::release_did))
         .route("/api/supervisor/heartbeat", post(registration::heartbeat))
         .route("/api/supervisor/directory", get(registration::list))
         .with_state(app.clone())

@@ -41,12 +41,7 @@ pub(super) fn kept(problem: Problem, id: Option<FactId>) -> Problem {
 }
 
 pub(super) fn body_unreadable(why: Unreadable) -> Problem {
-    Problem::new(
-        StatusCode::BAD_REQUEST,
-        "body_unreadable",
-        "The body cannot be read",
-        why.to_string(),
-    )
+    Problem::new(StatusCode::BAD_REQUEST, "body_unreadable", "The body cannot be read", why.to_string())
 }
 
 pub(super) fn rejected(why: Rejection) -> Problem {
@@ -116,12 +111,7 @@ pub(super) fn not_registered() -> Problem {
 }
 
 pub(super) fn request_invalid(why: impl Into<String>) -> Problem {
-    Problem::new(
-        StatusCode::BAD_REQUEST,
-        "request_invalid",
-        "The request does not fit the contract",
-        why,
-    )
+    Problem::new(StatusCode::BAD_REQUEST, "request_invalid", "The request does not fit the contract", why)
 }
 
 pub(super) fn deadline_exceeded() -> Problem {

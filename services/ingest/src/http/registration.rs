@@ -53,20 +53,13 @@ async fn within(deadline: Duration, answer: impl Future<Output = Answer>) -> Res
 fn admitted(app: &App, named: &str, keys: &[String]) -> Result<WorkspaceId, Problem> {
     let slug = WorkspaceId::new(named).map_err(|_| problems::unknown_workspace())?;
     let secrets = app.workspaces.get(&slug).ok_or_else(problems::unknown_workspace)?;
-    if intake::presents(keys, &secrets.register) {
-        Ok(slug)
-    } else {
-        Err(problems::unauthorised())
-    }
+    if intake::presents(keys, &secrets.register) { Ok(slug) } else { Err(problems::unauthorised()) }
 }
 
 /// The members of a JSON request body.
 fn object(arrival: &Arrival) -> Result<std::collections::BTreeMap<String, Json>, Problem> {
     let text = std::str::from_utf8(&arrival.body).map_err(|_| problems::request_invalid("the body is not UTF-8"))?;
-    match value::parse(text)
-        .map_err(|fault| problems::request_invalid(fault.to_string()))?
-        .value
-    {
+    match value::parse(text).map_err(|fault| problems::request_invalid(fault.to_string()))?.value {
         Json::Object(members) => Ok(members),
         Json::Null | Json::Bool(_) | Json::Number(_) | Json::Text(_) | Json::Array(_) => {
             Err(problems::request_invalid("the body is not an object"))
@@ -101,9 +94,9 @@ fn names<T: Ord>(
         Json::Text(text) | Json::Number(text) => {
             make(text).map_err(|error| problems::request_invalid(format!("{name}: {error}")))
         }
-        Json::Null | Json::Bool(_) | Json::Array(_) | Json::Object(_) => Err(problems::request_invalid(format!(
-            "{name} has an element that is not a string"
-        ))),
+        Json::Null | Json::Bool(_) | Json::Array(_) | Json::Object(_) => {
+            Err(problems::request_invalid(format!("{name} has an element that is not a string")))
+        }
     });
     each.collect()
 }
@@ -128,12 +121,7 @@ pub(super) async fn register(State(app): State<Shared>, request: Request) -> Res
         }
         let agents = names(&members, "agents", AgentId::new)?;
         let dids = names(&members, "dids", Did::new)?;
-        let claim = Claim {
-            workspace,
-            url,
-            agents,
-            dids,
-        };
+        let claim = Claim { workspace, url, agents, dids };
         let request_id = arrival.request_id;
         // Runs to its end even if the caller goes away: a claim half judged would leave a refused record behind.
         let task = tokio::spawn(async move {
@@ -238,10 +226,7 @@ pub(super) async fn list(State(app): State<Shared>, request: Request) -> Respons
             return Err(Problem::component_down("the directory"));
         }
         let directory = app.directory.snapshot();
-        let shown: Vec<_> = directory
-            .workspaces()
-            .filter(|(slug, _)| all || own.contains(slug))
-            .collect();
+        let shown: Vec<_> = directory.workspaces().filter(|(slug, _)| all || own.contains(slug)).collect();
         let slugs: Vec<WorkspaceId> = shown.iter().map(|(slug, _)| (*slug).clone()).collect();
         let living = app.liveness.living(&slugs).await.ok();
         let owned = |names: BTreeSet<&str>| names.into_iter().map(str::to_owned).collect();

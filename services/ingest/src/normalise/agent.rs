@@ -43,12 +43,7 @@ pub(super) fn normalise(event: &Event<'_>, context: &Context) -> Result<Normalis
     let mode = event.data.text("agentmode");
     let agent_name = event.data.text("agentname");
     let body = match state_of(&action) {
-        None => Body::Unknown(Unknown {
-            event: "agent".to_owned(),
-            word: action,
-            mode,
-            agent_name,
-        }),
+        None => Body::Unknown(Unknown { event: "agent".to_owned(), word: action, mode, agent_name }),
         Some(state) => Body::AgentStateChanged(AgentStateChanged {
             reason: if action.eq_ignore_ascii_case("login") {
                 Some(SIGNED_IN.to_owned())

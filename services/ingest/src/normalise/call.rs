@@ -10,11 +10,8 @@ use super::{Context, Event, Normalised, PROVIDER, Rejection, agent_id, did, fiel
 
 /// Who called whom, from `call_type` or `Type`; `None` for a word we do not know.
 pub(super) fn direction(call_type: Option<&str>) -> Option<Direction> {
-    let folded: String = call_type?
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .map(|c| c.to_ascii_lowercase())
-        .collect();
+    let folded: String =
+        call_type?.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
     match folded.as_str() {
         "inbound" => Some(Direction::Inbound),
         "manual" | "progressive" | "preview" | "predictive" | "outbound" | "click2call" | "clicktocall" => {
@@ -26,11 +23,7 @@ pub(super) fn direction(call_type: Option<&str>) -> Option<Direction> {
 
 /// The leg and the call; a call that has no id of its own is its leg.
 pub(super) fn call_ids(data: &Fields<'_>) -> Result<(Option<LegId>, Option<CallId>), Rejection> {
-    let leg = data
-        .id("ucid")
-        .map(|text| LegId::new(&text))
-        .transpose()
-        .map_err(|_| Rejection::CallIdInvalid)?;
+    let leg = data.id("ucid").map(|text| LegId::new(&text)).transpose().map_err(|_| Rejection::CallIdInvalid)?;
     let call = data.id("monitorucid").map(|text| CallId::new(&text)).transpose();
     let call = match (call.map_err(|_| Rejection::CallIdInvalid)?, &leg) {
         (None, Some(leg)) => CallId::new(leg.as_str()).ok(),
@@ -71,28 +64,9 @@ pub(super) fn normalise(event: &Event<'_>, context: &Context) -> Result<Normalis
     let body = match word.as_str() {
         "calling" => Body::CallRang(CallRang { party }),
         "answered" => Body::CallAnswered(CallAnswered { party }),
-        "disconnect" => Body::CallEnded(CallEnded {
-            party,
-            hangup_by: data.text("hangupby"),
-        }),
-        _ => Body::Unknown(Unknown {
-            event: "call".to_owned(),
-            word: action,
-            mode: None,
-            agent_name: None,
-        }),
+        "disconnect" => Body::CallEnded(CallEnded { party, hangup_by: data.text("hangupby") }),
+        _ => Body::Unknown(Unknown { event: "call".to_owned(), word: action, mode: None, agent_name: None }),
     };
     let did = did(dialled);
-    Ok(Normalised {
-        id,
-        account,
-        agent,
-        call: Some(call),
-        leg,
-        did,
-        occurred_at,
-        occurred_at_from,
-        body,
-        content,
-    })
+    Ok(Normalised { id, account, agent, call: Some(call), leg, did, occurred_at, occurred_at_from, body, content })
 }

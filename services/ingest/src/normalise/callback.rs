@@ -23,11 +23,7 @@ const MAX_LINKS: usize = 1000;
 
 /// What `Status` says; `None` where it is neither.
 fn answered(status: Option<&str>) -> Option<bool> {
-    let folded: String = status?
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .map(|c| c.to_ascii_lowercase())
-        .collect();
+    let folded: String = status?.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
     match folded.as_str() {
         "answered" => Some(true),
         "notanswered" | "unanswered" | "noanswer" | "missed" => Some(false),
@@ -64,27 +60,15 @@ impl Times {
         } else {
             None
         };
-        Self {
-            started_at,
-            answered_at,
-            ended_at,
-        }
+        Self { started_at, answered_at, ended_at }
     }
 }
 
 /// The chain `A -> B -> C` of several fields, aligned by index; links that name nobody are dropped at both ends.
 fn agents(data: &Fields<'_>) -> Result<Vec<ChainedAgent>, Rejection> {
-    let texts = [
-        "agentid",
-        "agentname",
-        "agentphonenumber",
-        "agentuniqueid",
-        "agentstatus",
-    ]
-    .map(|name| data.text(name));
-    let chains = texts
-        .each_ref()
-        .map(|text| text.as_deref().map(fields::chain).unwrap_or_default());
+    let texts =
+        ["agentid", "agentname", "agentphonenumber", "agentuniqueid", "agentstatus"].map(|name| data.text(name));
+    let chains = texts.each_ref().map(|text| text.as_deref().map(fields::chain).unwrap_or_default());
     let [ids, names, phones, unique_ids, statuses] = &chains;
     let link = |chain: &Vec<Option<&str>>, index: usize| chain.get(index).copied().flatten().map(str::to_owned);
     let length = chains.iter().map(Vec::len).max().unwrap_or_default();
@@ -95,10 +79,7 @@ fn agents(data: &Fields<'_>) -> Result<Vec<ChainedAgent>, Rejection> {
     for index in 0..length {
         let id = link(ids, index).filter(|id| id != "0");
         links.push(ChainedAgent {
-            agent: id
-                .map(|id| AgentId::new(&id))
-                .transpose()
-                .map_err(|_| Rejection::AgentIdInvalid)?,
+            agent: id.map(|id| AgentId::new(&id)).transpose().map_err(|_| Rejection::AgentIdInvalid)?,
             name: link(names, index),
             phone: link(phones, index),
             unique_id: link(unique_ids, index),
@@ -130,11 +111,7 @@ pub(super) fn normalise(event: &Event<'_>, context: &Context) -> Result<Normalis
     let phone = handler.or(agents.last()).and_then(|link| link.phone.clone());
     let status = data.text("status");
     let answered = answered(status.as_deref());
-    let Times {
-        started_at,
-        answered_at,
-        ended_at,
-    } = Times::of(data, answered, context);
+    let Times { started_at, answered_at, ended_at } = Times::of(data, answered, context);
     let (occurred_at, occurred_at_from) = match ended_at.or(started_at) {
         Some(at) => (at, helix_schemas::fact::OccurredAtFrom::Event),
         None => event.moment(None, context),
@@ -173,21 +150,7 @@ pub(super) fn normalise(event: &Event<'_>, context: &Context) -> Result<Normalis
         location: data.text("location"),
         uui: data.text("uui"),
     }));
-    let id = NaturalKey::new(PROVIDER, &account, "callback")
-        .field(call.as_str())
-        .field(&content)
-        .id();
+    let id = NaturalKey::new(PROVIDER, &account, "callback").field(call.as_str()).field(&content).id();
     let did = did(dialled);
-    Ok(Normalised {
-        id,
-        account,
-        agent,
-        call: Some(call),
-        leg,
-        did,
-        occurred_at,
-        occurred_at_from,
-        body,
-        content,
-    })
+    Ok(Normalised { id, account, agent, call: Some(call), leg, did, occurred_at, occurred_at_from, body, content })
 }

@@ -29,10 +29,7 @@ impl<'a> Fields<'a> {
 
     /// Values of a field in every spelling. `name` is folded: lower case letters and digits.
     fn spellings(&self, name: &'static str) -> impl Iterator<Item = &'a Json> {
-        self.members
-            .iter()
-            .filter(move |(key, _)| same_key(key, name))
-            .map(|(_, value)| value)
+        self.members.iter().filter(move |(key, _)| same_key(key, name)).map(|(_, value)| value)
     }
 
     /// The first value that is one, whatever its type.
@@ -48,19 +45,13 @@ impl<'a> Fields<'a> {
     /// As [`Self::text`], of the first field that has a value. A name with `_` is taken to the letter.
     pub(super) fn first_text(&self, names: &[&'static str]) -> Option<String> {
         names.iter().find_map(|name| {
-            if name.contains('_') {
-                self.members.get(*name).and_then(text_of)
-            } else {
-                self.text(name)
-            }
+            if name.contains('_') { self.members.get(*name).and_then(text_of) } else { self.text(name) }
         })
     }
 
     /// As [`Self::text`], but an object or array is no id.
     pub(super) fn id(&self, name: &'static str) -> Option<String> {
-        self.spellings(name)
-            .filter(|value| !matches!(value, Json::Object(_) | Json::Array(_)))
-            .find_map(text_of)
+        self.spellings(name).filter(|value| !matches!(value, Json::Object(_) | Json::Array(_))).find_map(text_of)
     }
 }
 
@@ -99,10 +90,8 @@ pub(super) fn chain(text: &str) -> Vec<Option<&str>> {
 /// Whether a key names the provider's secret, in any spelling (`Apikey`, `api_key`, `X-Api-Key`).
 #[must_use]
 pub fn is_api_key(key: &str) -> bool {
-    let mut folded = key
-        .bytes()
-        .filter(|byte| !matches!(byte, b'_' | b'-' | b'.' | b' '))
-        .map(|b| b.to_ascii_lowercase());
+    let mut folded =
+        key.bytes().filter(|byte| !matches!(byte, b'_' | b'-' | b'.' | b' ')).map(|b| b.to_ascii_lowercase());
     let mut window = [0_u8; 6];
     folded.any(|byte| {
         window.rotate_left(1);

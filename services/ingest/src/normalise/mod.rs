@@ -152,11 +152,7 @@ impl Normalised {
             received_at: stamp.received_at,
             raw: stamp.raw,
             raw_content_type: stamp.raw_content_type,
-            source: Source {
-                endpoint: stamp.endpoint.to_owned(),
-                account: self.account,
-                request_id: stamp.request_id,
-            },
+            source: Source { endpoint: stamp.endpoint.to_owned(), account: self.account, request_id: stamp.request_id },
             normaliser: NORMALISER_VERSION,
             body: self.body,
             did: self.did,
@@ -185,10 +181,7 @@ struct Event<'a> {
 
 impl Event<'_> {
     fn account(&self) -> String {
-        self.envelope
-            .text("username")
-            .or_else(|| self.data.text("username"))
-            .unwrap_or_default()
+        self.envelope.text("username").or_else(|| self.data.text("username")).unwrap_or_default()
     }
 
     /// The event's own fields as canonical text, without the send time of a flat envelope and without any key.
@@ -201,8 +194,7 @@ impl Event<'_> {
         }
         // A flat call event may carry `eventTime` (sent) beside `event_time` (happened).
         let both = self.flat && self.data.has_exactly("eventTime") && self.data.has_exactly("event_time");
-        self.data
-            .canonical(if both { skip_key_and_send_time } else { skip_key })
+        self.data.canonical(if both { skip_key_and_send_time } else { skip_key })
     }
 
     /// The moment: the event's own time, else the send time, else our clock.
@@ -238,11 +230,7 @@ pub fn normalise(event: &Json, context: &Context) -> Result<Normalised, Rejectio
         Some(Json::Null | Json::Bool(_) | Json::Number(_) | Json::Array(_)) | None => None,
     };
     let flat = data.is_none();
-    let event = Event {
-        envelope,
-        data: data.unwrap_or(envelope),
-        flat,
-    };
+    let event = Event { envelope, data: data.unwrap_or(envelope), flat };
     match classify(&event, context.hint) {
         Class::Agent => agent::normalise(&event, context),
         Class::Call => call::normalise(&event, context),
@@ -259,11 +247,7 @@ fn classify(event: &Event<'_>, hint: Hint) -> Class {
             _ => Class::Other(word),
         };
     }
-    let names_call = event
-        .data
-        .text("monitorucid")
-        .or_else(|| event.data.text("ucid"))
-        .is_some();
+    let names_call = event.data.text("monitorucid").or_else(|| event.data.text("ucid")).is_some();
     match (event.data.text("action").is_some(), names_call) {
         (true, true) => Class::Call,
         (true, false) if event.data.text("agentid").is_some() => Class::Agent,
@@ -284,10 +268,7 @@ fn unknown(event: &Event<'_>, word: String, context: &Context) -> Result<Normali
     let (occurred_at, occurred_at_from) = event.moment(own_time.as_deref(), context);
     let (leg, call) = call::call_ids(&event.data)?;
     Ok(Normalised {
-        id: NaturalKey::new(PROVIDER, &account, "unknown")
-            .field(&word)
-            .field(&content)
-            .id(),
+        id: NaturalKey::new(PROVIDER, &account, "unknown").field(&word).field(&content).id(),
         agent: agent_id(event.data.id("agentid"))?,
         call,
         leg,
@@ -308,14 +289,8 @@ fn unknown(event: &Event<'_>, word: String, context: &Context) -> Result<Normali
 /// An agent id, if the text is one: `"0"` is none, and of a chain the last link counts.
 fn agent_id(text: Option<String>) -> Result<Option<AgentId>, Rejection> {
     let Some(text) = text else { return Ok(None) };
-    let last = fields::chain(&text)
-        .into_iter()
-        .rev()
-        .flatten()
-        .find(|link| *link != "0");
-    last.map(AgentId::new)
-        .transpose()
-        .map_err(|_| Rejection::AgentIdInvalid)
+    let last = fields::chain(&text).into_iter().rev().flatten().find(|link| *link != "0");
+    last.map(AgentId::new).transpose().map_err(|_| Rejection::AgentIdInvalid)
 }
 
 /// A DID that the directory could know. One that cannot be is none: the fact keeps its text.

@@ -18,10 +18,7 @@ pub(super) fn moment(text: &str, zone: Tz) -> Option<OccurredAt> {
         "Z" | "z" => naive.and_utc().timestamp_millis(),
         offset => {
             let seconds = offset_seconds(offset)?;
-            naive
-                .checked_sub_signed(TimeDelta::seconds(seconds))?
-                .and_utc()
-                .timestamp_millis()
+            naive.checked_sub_signed(TimeDelta::seconds(seconds))?.and_utc().timestamp_millis()
         }
     };
     Some(OccurredAt::from_millis(at))
@@ -119,18 +116,10 @@ mod tests {
 
     #[test]
     fn a_naive_time_is_in_the_account_s_zone() {
-        for text in [
-            "2026-03-24 14:39:52",
-            "2026:03:24 14:39:52",
-            "2026/03/24T14:39:52",
-            " 2026-03-24  14:39:52 ",
-        ] {
+        for text in ["2026-03-24 14:39:52", "2026:03:24 14:39:52", "2026/03/24T14:39:52", " 2026-03-24  14:39:52 "] {
             assert_eq!(shown(text).as_deref(), Some("2026-03-24T09:09:52.000Z"), "{text}");
         }
-        assert_eq!(
-            shown("2026-03-24 14:39:52.1239").as_deref(),
-            Some("2026-03-24T09:09:52.123Z")
-        );
+        assert_eq!(shown("2026-03-24 14:39:52.1239").as_deref(), Some("2026-03-24T09:09:52.123Z"));
     }
 
     #[test]
@@ -169,26 +158,15 @@ mod tests {
     #[test]
     fn a_skipped_or_doubled_hour_still_has_one_answer() {
         let berlin = Tz::Europe__Berlin;
-        assert_eq!(
-            moment("2026-03-29 02:30:00", berlin).unwrap().to_rfc3339(),
-            "2026-03-29T01:30:00.000Z"
-        );
-        assert_eq!(
-            moment("2026-10-25 02:30:00", berlin).unwrap().to_rfc3339(),
-            "2026-10-25T00:30:00.000Z"
-        );
+        assert_eq!(moment("2026-03-29 02:30:00", berlin).unwrap().to_rfc3339(), "2026-03-29T01:30:00.000Z");
+        assert_eq!(moment("2026-10-25 02:30:00", berlin).unwrap().to_rfc3339(), "2026-10-25T00:30:00.000Z");
     }
 
     #[test]
     fn durations_are_whole_seconds() {
-        for (text, expected) in [
-            ("00:01:23", 83),
-            ("83", 83),
-            ("01:23", 83),
-            ("120:00:00", 432_000),
-            ("00:00:07.9", 7),
-            ("0", 0),
-        ] {
+        for (text, expected) in
+            [("00:01:23", 83), ("83", 83), ("01:23", 83), ("120:00:00", 432_000), ("00:00:07.9", 7), ("0", 0)]
+        {
             assert_eq!(seconds(text), Some(expected), "{text}");
         }
         for text in ["", "-1", "00:01:", "a", "1:2:3:4", "99999999999", "700000:00:00", "1.x"] {

@@ -33,12 +33,8 @@ fn every_sample_is_understood_as_written_down() {
                                 String::from(event.occurred_at_from),
                             )
                             .unwrap();
-                            writeln!(
-                                shown,
-                                "  {}",
-                                serde_json::to_string(&event.body).unwrap().replace(",\"", ", \"")
-                            )
-                            .unwrap();
+                            writeln!(shown, "  {}", serde_json::to_string(&event.body).unwrap().replace(",\"", ", \""))
+                                .unwrap();
                         }
                     }
                 }
@@ -62,37 +58,20 @@ fn a_repeat_with_another_send_time_is_the_same_event() {
 
 #[test]
 fn call_ids_and_numbers_beyond_two_to_the_53_survive() {
-    let event = the_one(
-        sample("C05.1").body.as_bytes(),
-        &context(Some("/api/supervisor/call-event")),
-    );
+    let event = the_one(sample("C05.1").body.as_bytes(), &context(Some("/api/supervisor/call-event")));
     assert_eq!(event.call.unwrap().as_str(), "31733467784618213");
     assert_eq!(event.leg.unwrap().as_str(), "9062173329753891");
     assert_eq!(event.did.unwrap().as_str(), "918040000001");
-    let Body::CallRang(rang) = event.body else {
-        panic!("not ringing")
-    };
+    let Body::CallRang(rang) = event.body else { panic!("not ringing") };
     assert_eq!(rang.party.caller.as_deref(), Some("9000000001"));
 }
 
 #[test]
 fn the_content_and_not_the_path_decides_the_kind() {
-    let paths = [
-        "/api/supervisor/agent-event",
-        "/api/supervisor/call-event",
-        "/webhooks/ozonetel/missed-call",
-    ];
-    for (id, kind) in [
-        ("A01.1", Kind::AgentStateChanged),
-        ("C01.1", Kind::CallRang),
-        ("K01.1", Kind::CallSummarised),
-    ] {
+    let paths = ["/api/supervisor/agent-event", "/api/supervisor/call-event", "/webhooks/ozonetel/missed-call"];
+    for (id, kind) in [("A01.1", Kind::AgentStateChanged), ("C01.1", Kind::CallRang), ("K01.1", Kind::CallSummarised)] {
         let events = paths.map(|path| the_one(sample(id).body.as_bytes(), &context(Some(path))));
-        assert!(
-            events
-                .iter()
-                .all(|event| event.body.kind() == kind && event.id == events[0].id)
-        );
+        assert!(events.iter().all(|event| event.body.kind() == kind && event.id == events[0].id));
     }
 }
 
@@ -107,9 +86,7 @@ fn every_spelling_of_the_did_is_read() {
 
 fn summary(fields: &str) -> helix_schemas::fact::CallSummarised {
     let event = the_one(format!(r#"{{"monitorUCID":"1",{fields}}}"#).as_bytes(), &context(None));
-    let Body::CallSummarised(summary) = event.body else {
-        panic!("no summary")
-    };
+    let Body::CallSummarised(summary) = event.body else { panic!("no summary") };
     *summary
 }
 
@@ -117,26 +94,18 @@ fn summary(fields: &str) -> helix_schemas::fact::CallSummarised {
 fn the_times_of_a_summary_are_derived_as_far_as_they_can_be_believed() {
     let start = r#""StartTime":"2026-03-24 14:39:52""#;
     let millis = |summary: &Option<helix_schemas::time::OccurredAt>| summary.map(|at| at.millis() - 1_774_343_392_000);
-    let plain = summary(&format!(
-        r#"{start},"EndTime":"2026-03-24 14:41:15","Status":"answered","TimeToAnswer":"00:00:09""#
-    ));
+    let plain =
+        summary(&format!(r#"{start},"EndTime":"2026-03-24 14:41:15","Status":"answered","TimeToAnswer":"00:00:09""#));
     assert_eq!(
-        (
-            millis(&plain.started_at),
-            millis(&plain.answered_at),
-            millis(&plain.ended_at)
-        ),
+        (millis(&plain.started_at), millis(&plain.answered_at), millis(&plain.ended_at)),
         (Some(0), Some(9_000), Some(83_000))
     );
-    let by_talk = summary(&format!(
-        r#"{start},"EndTime":"2026-03-24 14:41:15","Status":"Answered","Duration":"00:01:14""#
-    ));
+    let by_talk =
+        summary(&format!(r#"{start},"EndTime":"2026-03-24 14:41:15","Status":"Answered","Duration":"00:01:14""#));
     assert_eq!(millis(&by_talk.answered_at), Some(9_000));
     let missed = summary(&format!(r#"{start},"Status":"Not Answered","TimeToAnswer":"00:00:09""#));
     assert_eq!((missed.answered, missed.answered_at), (Some(false), None));
-    let reversed = summary(&format!(
-        r#"{start},"EndTime":"2023-03-24 14:41:15","CallDuration":"00:00:18""#
-    ));
+    let reversed = summary(&format!(r#"{start},"EndTime":"2023-03-24 14:41:15","CallDuration":"00:00:18""#));
     assert_eq!(millis(&reversed.ended_at), Some(18_000));
     let hopeless = summary(&format!(r#"{start},"EndTime":"2023-03-24 14:41:15""#));
     assert_eq!(hopeless.ended_at, None);
@@ -148,9 +117,7 @@ fn a_chain_is_aligned_and_its_last_agent_is_the_handler() {
     let body = r#"{"monitorUCID":"1","AgentID":"None -> a@x.in -> b -> ","AgentName":" -> A","AgentStatus":"x -> y -> z -> w"}"#;
     let event = the_one(body.as_bytes(), &context(None));
     assert_eq!(event.agent.unwrap().as_str(), "b");
-    let Body::CallSummarised(summary) = event.body else {
-        panic!("no summary")
-    };
+    let Body::CallSummarised(summary) = event.body else { panic!("no summary") };
     let links: Vec<_> = summary
         .agents
         .iter()
@@ -162,10 +129,7 @@ fn a_chain_is_aligned_and_its_last_agent_is_the_handler() {
             )
         })
         .collect();
-    assert_eq!(
-        links,
-        [(Some("a@x.in"), Some("A"), Some("y")), (Some("b"), None, Some("z"))]
-    );
+    assert_eq!(links, [(Some("a@x.in"), Some("A"), Some("y")), (Some("b"), None, Some("z"))]);
 }
 
 #[test]
@@ -187,9 +151,7 @@ fn every_action_means_its_state_in_any_letter_case() {
         let body =
             format!(r#"{{"eventType":"AGENT","data":{{"action":"{action}","agent_id":"a","auxReason":"Tea"}}}}"#);
         let event = the_one(body.as_bytes(), &context(None));
-        let Body::AgentStateChanged(changed) = event.body else {
-            panic!("{action}")
-        };
+        let Body::AgentStateChanged(changed) = event.body else { panic!("{action}") };
         assert_eq!((changed.action.as_str(), changed.state.0.as_str()), (action, state));
         let reason = match state {
             "paused" if action.eq_ignore_ascii_case("login") => Some("signed_in"),

@@ -42,14 +42,7 @@ async fn instance(brokers: &str) -> Instance {
     let view = Arc::new(View::default());
     // Schemas are known by id: the registry is never asked.
     let registry = Registry::new("http://127.0.0.1:1");
-    let reader = Reader::new(
-        &config.log,
-        registry,
-        publisher.clone(),
-        view.clone(),
-        Readiness::default(),
-    )
-    .unwrap();
+    let reader = Reader::new(&config.log, registry, publisher.clone(), view.clone(), Readiness::default()).unwrap();
     let slot: Arc<OnceLock<Codecs>> = Arc::new(OnceLock::new());
     assert!(slot.set(codecs()).is_ok());
     let registrar = Registrar::new(view.clone(), publisher.clone(), slot, Duration::from_secs(5));
@@ -59,26 +52,12 @@ async fn instance(brokers: &str) -> Instance {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), caught_up)
-        .await
-        .expect("the directory is read to its end");
-    Instance {
-        view,
-        publisher,
-        registrar,
-        reading,
-    }
+    tokio::time::timeout(Duration::from_secs(10), caught_up).await.expect("the directory is read to its end");
+    Instance { view, publisher, registrar, reading }
 }
 
 async fn register(stage: &Stage, key: &str, body: serde_json::Value) -> Answer {
-    stage
-        .send(
-            "POST",
-            "/api/supervisor/register",
-            &[("x-helix-key", key)],
-            body.to_string(),
-        )
-        .await
+    stage.send("POST", "/api/supervisor/register", &[("x-helix-key", key)], body.to_string()).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -86,46 +65,21 @@ async fn a_sidecar_registers_is_seen_at_once_and_nobody_else_gets_its_agents() {
     let cluster = cluster();
     let brokers = cluster.bootstrap_servers();
     let instance = instance(&brokers).await;
-    let stage = Stage::over(
-        config(&brokers),
-        instance.view.clone(),
-        Some(codecs()),
-        instance.publisher.clone(),
-    );
+    let stage = Stage::over(config(&brokers), instance.view.clone(), Some(codecs()), instance.publisher.clone());
     let claim = json!({"workspace": "ramaiah", "url": "http://127.0.0.1:4100", "agents": ["agent.one", " agent.two "], "dids": [918041763400_u64]});
     for added in [2, 0] {
         let answer = register(&stage, REGISTER_KEY, claim.clone()).await;
-        assert_eq!(
-            (answer.status.as_u16(), &answer.json["added"]["agents"]),
-            (200, &json!(added)),
-            "{}",
-            answer.json
-        );
+        assert_eq!((answer.status.as_u16(), &answer.json["added"]["agents"]), (200, &json!(added)), "{}", answer.json);
     }
     let directory = instance.view.snapshot();
-    assert_eq!(
-        directory
-            .owner_of_did(&Did::new("918041763400").unwrap())
-            .unwrap()
-            .as_str(),
-        "ramaiah"
-    );
+    assert_eq!(directory.owner_of_did(&Did::new("918041763400").unwrap()).unwrap().as_str(), "ramaiah");
     // Another workspace wants one of them: told which, and gets none of the rest.
     let greedy =
         json!({"workspace": "global", "agents": ["agent.one", "rekha.cc"], "dids": ["918041763400", "918041763265"]});
     let answer = register(&stage, OTHER_REGISTER_KEY, greedy.clone()).await;
     answer.is_problem(409, "directory_conflict");
-    assert_eq!(
-        answer.json["conflicts"],
-        json!({"agents": ["agent.one"], "dids": ["918041763400"]})
-    );
-    assert!(
-        instance
-            .view
-            .snapshot()
-            .owner_of_agent(&AgentId::new("rekha.cc").unwrap())
-            .is_none()
-    );
+    assert_eq!(answer.json["conflicts"], json!({"agents": ["agent.one"], "dids": ["918041763400"]}));
+    assert!(instance.view.snapshot().owner_of_agent(&AgentId::new("rekha.cc").unwrap()).is_none());
     stored(&brokers, topics::DIRECTORY, 4);
     // Released by its owner, it is free.
     let release = |key: &'static str, workspace: &'static str, what: &'static str| {
@@ -135,9 +89,7 @@ async fn a_sidecar_registers_is_seen_at_once_and_nobody_else_gets_its_agents() {
             stage.send("DELETE", &path, &[("x-helix-key", key)], "").await
         }
     };
-    release(OTHER_REGISTER_KEY, "global", "agents/agent.one")
-        .await
-        .is_problem(409, "directory_conflict");
+    release(OTHER_REGISTER_KEY, "global", "agents/agent.one").await.is_problem(409, "directory_conflict");
     assert_eq!(release(REGISTER_KEY, "ramaiah", "agents/agent.one").await.status, 204);
     assert_eq!(release(REGISTER_KEY, "ramaiah", "dids/918041763400").await.status, 204);
     assert_eq!(release(REGISTER_KEY, "ramaiah", "dids/918041763400").await.status, 204);
@@ -166,12 +118,7 @@ async fn of_two_instances_that_race_one_wins_and_all_agree_for_ever() {
             (Ok(_), Err(RegistrarError::Conflict { agents, .. }))
             | (Err(RegistrarError::Conflict { agents, .. }), Ok(_)) => {
                 assert_eq!(agents, [format!("shared.{round}")]);
-                if one
-                    .view
-                    .snapshot()
-                    .agents_of(&left.workspace)
-                    .contains(format!("shared.{round}").as_str())
-                {
+                if one.view.snapshot().agents_of(&left.workspace).contains(format!("shared.{round}").as_str()) {
                     "ramaiah"
                 } else {
                     "global"
@@ -198,24 +145,11 @@ async fn of_two_instances_that_race_one_wins_and_all_agree_for_ever() {
     });
     for (round, winner) in winners.iter().enumerate() {
         let loser = if *winner == "ramaiah" { "global" } else { "ramaiah" };
-        for directory in [
-            &compacted,
-            &*consumer_view,
-            &*one.view.snapshot(),
-            &*two.view.snapshot(),
-        ] {
-            let owner = |id: String| {
-                directory
-                    .owner_of_agent(&AgentId::new(&id).unwrap())
-                    .map(ToString::to_string)
-            };
+        for directory in [&compacted, &*consumer_view, &*one.view.snapshot(), &*two.view.snapshot()] {
+            let owner = |id: String| directory.owner_of_agent(&AgentId::new(&id).unwrap()).map(ToString::to_string);
             assert_eq!(owner(format!("shared.{round}")).as_deref(), Some(*winner));
             assert_eq!(owner(format!("{winner}.{round}")).as_deref(), Some(*winner));
-            assert_eq!(
-                owner(format!("{loser}.{round}")),
-                None,
-                "nothing of a refused claim is added"
-            );
+            assert_eq!(owner(format!("{loser}.{round}")), None, "nothing of a refused claim is added");
         }
     }
 }
@@ -239,18 +173,10 @@ async fn a_refused_claim_that_was_left_behind_is_repaired_by_the_next_reader() {
             request_id: String::new(),
         };
         let value = codecs().directory.encode(&entry).unwrap();
-        publisher
-            .publish(topics::DIRECTORY, &entry.key(), &value)
-            .await
-            .unwrap();
+        publisher.publish(topics::DIRECTORY, &entry.key(), &value).await.unwrap();
     }
     let reader = instance(&brokers).await;
-    tokio::time::timeout(Duration::from_secs(5), reader.view.applied(2))
-        .await
-        .expect("the owner is written again");
-    let last = codecs()
-        .directory
-        .decode(&stored(&brokers, topics::DIRECTORY, 3)[2].value)
-        .unwrap();
+    tokio::time::timeout(Duration::from_secs(5), reader.view.applied(2)).await.expect("the owner is written again");
+    let last = codecs().directory.decode(&stored(&brokers, topics::DIRECTORY, 3)[2].value).unwrap();
     assert_eq!(last.workspace.unwrap().as_str(), "ramaiah");
 }

@@ -59,10 +59,7 @@ fn any_json() -> impl Strategy<Value = String> {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(|items| format!("[{}]", items.join(","))),
             prop::collection::vec((key.clone(), inner), 0..6).prop_map(|members| {
-                let members: Vec<_> = members
-                    .iter()
-                    .map(|(key, value)| format!("{}:{value}", string(key)))
-                    .collect();
+                let members: Vec<_> = members.iter().map(|(key, value)| format!("{}:{value}", string(key))).collect();
                 format!("{{{}}}", members.join(","))
             }),
         ]
@@ -162,11 +159,7 @@ fn every_sample_is_the_same_fact_in_every_wrapping() {
         };
         for wrapped in wrappings(&json) {
             let events = understood(wrapped.as_bytes(), &context).unwrap();
-            assert!(
-                events.len() == 1 && events[0].as_ref().is_ok_and(|event| *event == plain),
-                "{}",
-                sample.id
-            );
+            assert!(events.len() == 1 && events[0].as_ref().is_ok_and(|event| *event == plain), "{}", sample.id);
         }
     }
 }
@@ -175,10 +168,7 @@ fn every_sample_is_the_same_fact_in_every_wrapping() {
 fn no_sample_keeps_its_key() {
     let redactor = Redactor::new([]);
     for sample in samples() {
-        let clean = redactor
-            .redact(sample.body.as_bytes(), &Found::default())
-            .bytes
-            .into_owned();
+        let clean = redactor.redact(sample.body.as_bytes(), &Found::default()).bytes.into_owned();
         assert!(!occurs(SAMPLE_KEY, &clean), "{}", sample.id);
         if !occurs(SAMPLE_KEY, sample.body.as_bytes()) {
             assert_eq!(clean, sample.body.as_bytes(), "{}", sample.id);

@@ -15,11 +15,7 @@ const AGENT_EVENT: &str = "/api/supervisor/agent-event";
 const CALLBACK: &str = "/workspaces/ramaiah/webhooks/ozonetel/missed-call";
 
 fn with_key(path: &str) -> String {
-    let key = if path.starts_with("/workspaces") {
-        WEBHOOK_KEY
-    } else {
-        ACCOUNT_KEY
-    };
+    let key = if path.starts_with("/workspaces") { WEBHOOK_KEY } else { ACCOUNT_KEY };
     format!("{path}/k/{key}")
 }
 
@@ -53,14 +49,8 @@ async fn an_event_is_stored_under_its_workspace_and_agent() {
 async fn a_call_without_an_agent_is_keyed_by_call_and_attributed_by_did() {
     let cluster = cluster();
     let stage = Stage::new(config(&cluster.bootstrap_servers()));
-    assert_eq!(
-        deliver(&stage, AGENT_EVENT, sample("C02.1").body).await.statuses(),
-        ["stored"]
-    );
-    assert_eq!(
-        stored(&cluster.bootstrap_servers(), topics::FACTS, 1)[0].key,
-        "ramaiah/call:9062174000000001"
-    );
+    assert_eq!(deliver(&stage, AGENT_EVENT, sample("C02.1").body).await.statuses(), ["stored"]);
+    assert_eq!(stored(&cluster.bootstrap_servers(), topics::FACTS, 1)[0].key, "ramaiah/call:9062174000000001");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -111,11 +101,7 @@ async fn a_secret_in_a_comment_reaches_neither_raw_nor_body() {
     assert_eq!(deliver(&stage, CALLBACK, body).await.statuses(), ["stored"]);
     let record = stored(&cluster.bootstrap_servers(), topics::FACTS, 1).remove(0);
     for secret in [WEBHOOK_KEY, "KKabcdef0123"] {
-        assert!(
-            !occurs(secret, &record.value),
-            "{}",
-            String::from_utf8_lossy(&record.value)
-        );
+        assert!(!occurs(secret, &record.value), "{}", String::from_utf8_lossy(&record.value));
     }
     assert!(String::from_utf8_lossy(&record.value).contains("use REDACTED or REDACTED"));
 }
@@ -157,10 +143,7 @@ async fn a_body_that_cannot_be_read_is_kept_and_its_id_told() {
         told.push(answer.json["rejectedId"].as_str().unwrap().to_owned());
     }
     let kept = stored(&cluster.bootstrap_servers(), topics::REJECTED, bodies.len());
-    let kept: Vec<RejectedBody> = kept
-        .iter()
-        .map(|record| codecs().rejected.decode(&record.value).unwrap())
-        .collect();
+    let kept: Vec<RejectedBody> = kept.iter().map(|record| codecs().rejected.decode(&record.value).unwrap()).collect();
     for (body, id) in bodies.iter().zip(told) {
         let record = kept.iter().find(|record| record.id.to_string() == id).unwrap();
         assert_eq!(record.workspace.as_ref().unwrap().as_str(), "ramaiah");
@@ -172,10 +155,7 @@ async fn a_body_that_cannot_be_read_is_kept_and_its_id_told() {
         }
     }
     // Raw control characters are no reason to refuse.
-    assert_eq!(
-        deliver(&stage, CALLBACK, sample("K14.1").body).await.statuses(),
-        ["stored"]
-    );
+    assert_eq!(deliver(&stage, CALLBACK, sample("K14.1").body).await.statuses(), ["stored"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -187,9 +167,7 @@ async fn an_agent_event_without_an_agent_is_kept_and_given_to_nobody() {
         answer.is_problem(400, "agent_id_missing");
         assert!(answer.json["rejectedId"].is_string());
     }
-    deliver(&stage, CALLBACK, r#"{"Status":"NotAnswered"}"#)
-        .await
-        .is_problem(400, "call_id_missing");
+    deliver(&stage, CALLBACK, r#"{"Status":"NotAnswered"}"#).await.is_problem(400, "call_id_missing");
     let kept = stored(&cluster.bootstrap_servers(), topics::REJECTED, 5);
     assert!(
         kept.iter()
@@ -205,26 +183,13 @@ async fn one_bad_event_does_not_fail_its_batch_and_order_is_kept() {
     let stage = Stage::new(config(&cluster.bootstrap_servers()));
     let [login, nobody, calling, incall] = ["A01.1", "A07.1", "A05.1", "A05.2"].map(|id| sample(id).body);
     let answer = deliver(&stage, AGENT_EVENT, format!("[{login},{nobody},7,{calling},{incall}]")).await;
-    assert_eq!(
-        answer.statuses(),
-        ["stored", "rejected", "rejected", "stored", "stored"]
-    );
-    let reasons: Vec<_> = answer.json["results"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|result| result["reason"].as_str())
-        .collect();
-    assert_eq!(
-        reasons,
-        [None, Some("agent_id_missing"), Some("event_not_an_object"), None, None]
-    );
+    assert_eq!(answer.statuses(), ["stored", "rejected", "rejected", "stored", "stored"]);
+    let reasons: Vec<_> =
+        answer.json["results"].as_array().unwrap().iter().map(|result| result["reason"].as_str()).collect();
+    assert_eq!(reasons, [None, Some("agent_id_missing"), Some("event_not_an_object"), None, None]);
     let facts = stored(&cluster.bootstrap_servers(), topics::FACTS, 3);
     // One key, one partition, the order of the batch; each with its own bytes.
-    let raw: Vec<_> = facts
-        .iter()
-        .map(|record| codecs().fact.decode(&record.value).unwrap().raw)
-        .collect();
+    let raw: Vec<_> = facts.iter().map(|record| codecs().fact.decode(&record.value).unwrap().raw).collect();
     assert_eq!(raw, [login.as_bytes(), calling.as_bytes(), incall.as_bytes()]);
     stored(&cluster.bootstrap_servers(), topics::REJECTED, 2);
 }
@@ -234,9 +199,7 @@ async fn a_refused_body_is_kept_without_secrets_and_within_bounds() {
     let cluster = cluster();
     let stage = Stage::new(config(&cluster.bootstrap_servers()));
     let wrong = "a-wrong-key-that-nobody-has";
-    let answer = stage
-        .post(&format!("{AGENT_EVENT}/k/{wrong}?key={wrong}"), sample("A01.1").body)
-        .await;
+    let answer = stage.post(&format!("{AGENT_EVENT}/k/{wrong}?key={wrong}"), sample("A01.1").body).await;
     answer.is_problem(401, "unauthorised");
     assert!(answer.json["rejectedId"].is_string());
     let headers = [
@@ -245,9 +208,7 @@ async fn a_refused_body_is_kept_without_secrets_and_within_bounds() {
         ("cookie", "c"),
         ("x-forwarded-for", "10.0.0.1"),
     ];
-    let answer = stage
-        .send("POST", "/webhooks/ozonetel/missed-call", &headers, sample("K01.1").body)
-        .await;
+    let answer = stage.send("POST", "/webhooks/ozonetel/missed-call", &headers, sample("K01.1").body).await;
     answer.is_problem(404, "unknown_workspace");
     assert!(answer.json["rejectedId"].is_string());
     let mut kept = 2;
@@ -259,14 +220,8 @@ async fn a_refused_body_is_kept_without_secrets_and_within_bounds() {
     assert!((100..132).contains(&kept), "{kept} kept");
     for record in stored(&cluster.bootstrap_servers(), topics::REJECTED, kept) {
         let record = codecs().rejected.decode(&record.value).unwrap();
-        let shown = format!(
-            "{} {:?} {} {}",
-            record.endpoint, record.headers, record.content_type, record.reason
-        );
-        assert!(
-            !shown.contains(wrong) && !shown.contains(WEBHOOK_KEY) && !shown.contains("10.0.0.1"),
-            "{shown}"
-        );
+        let shown = format!("{} {:?} {} {}", record.endpoint, record.headers, record.content_type, record.reason);
+        assert!(!shown.contains(wrong) && !shown.contains(WEBHOOK_KEY) && !shown.contains("10.0.0.1"), "{shown}");
         assert!(!occurs(SAMPLE_KEY, &record.raw) && record.raw.len() <= 64 * 1024);
     }
 }
@@ -279,10 +234,7 @@ async fn nothing_is_said_to_be_stored_before_it_is_acknowledged() {
     let slow = Duration::from_millis(700);
     cluster.broker_round_trip_time(1, slow).unwrap();
     let begun = Instant::now();
-    assert_eq!(
-        deliver(&stage, AGENT_EVENT, sample("A06.1").body).await.statuses(),
-        ["stored"]
-    );
+    assert_eq!(deliver(&stage, AGENT_EVENT, sample("A06.1").body).await.statuses(), ["stored"]);
     assert!(begun.elapsed() >= slow, "{:?}", begun.elapsed());
 }
 
@@ -296,36 +248,20 @@ async fn a_broker_that_refuses_or_is_gone_is_answered_503() {
     answer.is_problem(503, "log_unavailable");
     assert!(answer.headers.contains_key("retry-after"));
     // Nothing was remembered: the repeat is stored.
-    assert_eq!(
-        deliver(&stage, AGENT_EVENT, sample("A01.1").body).await.statuses(),
-        ["stored"]
-    );
+    assert_eq!(deliver(&stage, AGENT_EVENT, sample("A01.1").body).await.statuses(), ["stored"]);
     cluster.broker_down(1).unwrap();
-    deliver(&stage, AGENT_EVENT, sample("A06.1").body)
-        .await
-        .is_problem(503, "log_unavailable");
-    deliver(&stage, CALLBACK, "no body")
-        .await
-        .is_problem(503, "log_unavailable");
+    deliver(&stage, AGENT_EVENT, sample("A06.1").body).await.is_problem(503, "log_unavailable");
+    deliver(&stage, CALLBACK, "no body").await.is_problem(503, "log_unavailable");
     cluster.broker_up(1).unwrap();
-    assert_eq!(
-        deliver(&stage, AGENT_EVENT, sample("A06.1").body).await.statuses(),
-        ["stored"]
-    );
+    assert_eq!(deliver(&stage, AGENT_EVENT, sample("A06.1").body).await.statuses(), ["stored"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_passing_fault_of_the_broker_is_retried_without_a_second_record() {
     let cluster = cluster();
     let stage = Stage::new(config(&cluster.bootstrap_servers()));
-    cluster.request_errors(
-        RDKafkaApiKey::Produce,
-        &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION],
-    );
-    assert_eq!(
-        deliver(&stage, AGENT_EVENT, sample("A01.1").body).await.statuses(),
-        ["stored"]
-    );
+    cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION]);
+    assert_eq!(deliver(&stage, AGENT_EVENT, sample("A01.1").body).await.statuses(), ["stored"]);
     stored(&cluster.bootstrap_servers(), topics::FACTS, 1);
 }
 
@@ -334,18 +270,10 @@ async fn a_producer_beyond_repair_is_replaced() {
     let cluster = cluster();
     let stage = Stage::new(config(&cluster.bootstrap_servers()));
     deliver(&stage, AGENT_EVENT, sample("A01.1").body).await.statuses();
-    cluster.request_errors(
-        RDKafkaApiKey::Produce,
-        &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER],
-    );
+    cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER]);
     let mut answers = Vec::new();
     for index in 1..=3 {
-        answers.push(
-            deliver(&stage, AGENT_EVENT, sample(&format!("A05.{index}")).body)
-                .await
-                .status
-                .as_u16(),
-        );
+        answers.push(deliver(&stage, AGENT_EVENT, sample(&format!("A05.{index}")).body).await.status.as_u16());
     }
     assert_eq!(answers.last(), Some(&202), "{answers:?}");
 }
@@ -361,10 +289,7 @@ async fn a_full_queue_is_answered_at_once() {
     );
     // One fills the queue and waits for the log in vain; the other is told so at once.
     let begun = Instant::now();
-    let deliveries = [
-        deliver(&stage, AGENT_EVENT, body.clone()),
-        deliver(&stage, AGENT_EVENT, body),
-    ];
+    let deliveries = [deliver(&stage, AGENT_EVENT, body.clone()), deliver(&stage, AGENT_EVENT, body)];
     let mut codes = Vec::new();
     for (answer, waited) in futures_util::future::join_all(deliveries.map(|delivery| async {
         let answer = delivery.await;
@@ -389,9 +314,7 @@ async fn a_request_past_its_deadline_is_answered_503() {
     let mut config = config(super::support::NOWHERE);
     config.ingest.deadline = Duration::from_millis(200);
     let stage = Stage::new(config);
-    deliver(&stage, AGENT_EVENT, sample("A01.1").body)
-        .await
-        .is_problem(503, "deadline_exceeded");
+    deliver(&stage, AGENT_EVENT, sample("A01.1").body).await.is_problem(503, "deadline_exceeded");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -428,15 +351,8 @@ async fn after_an_event_that_found_no_room_nothing_of_its_batch_overtakes_it() {
         )
     };
     // The first takes most of the queue, the second finds no room, the third would.
-    let batch = format!(
-        "[{},{},{}]",
-        event("login", 3000),
-        event("release", 3000),
-        event("calling", 10)
-    );
-    deliver(&stage, AGENT_EVENT, batch)
-        .await
-        .is_problem(503, "backpressure");
+    let batch = format!("[{},{},{}]", event("login", 3000), event("release", 3000), event("calling", 10));
+    deliver(&stage, AGENT_EVENT, batch).await.is_problem(503, "backpressure");
     let facts = stored(&cluster.bootstrap_servers(), topics::FACTS, 1);
     let fact = codecs().fact.decode(&facts[0].value).unwrap();
     assert_eq!(fact.raw, event("login", 3000).as_bytes());

@@ -30,10 +30,7 @@ async fn registry() -> String {
         async move { Json(json!({"id": id})) }
     };
     let routes = Router::new()
-        .route(
-            "/config/{subject}",
-            put(|| async { Json(json!({"compatibility": "FULL_TRANSITIVE"})) }),
-        )
+        .route("/config/{subject}", put(|| async { Json(json!({"compatibility": "FULL_TRANSITIVE"})) }))
         .route("/subjects/{subject}/versions", post(register));
     tokio::spawn(async move { axum::serve(listener, routes).await });
     url
@@ -78,9 +75,7 @@ async fn the_service_is_ready_only_when_all_is_there_and_ends_without_loss() {
     let (status, why) = wait_for(503).await;
     assert_eq!(status, 503);
     assert!(
-        why["notReady"]["log"]
-            .as_str()
-            .is_some_and(|why| why.contains("telephony.facts") || why.contains("asked")),
+        why["notReady"]["log"].as_str().is_some_and(|why| why.contains("telephony.facts") || why.contains("asked")),
         "{why}"
     );
     cluster.create_topic(topics::FACTS, 12, 1).unwrap();
@@ -99,9 +94,7 @@ async fn the_service_is_ready_only_when_all_is_there_and_ends_without_loss() {
     assert_eq!(answer.status().as_u16(), 200);
     // Read your writes: the very next event is routed by it.
     let event = |id: &str| {
-        http.post(format!("{url}/api/supervisor/agent-event?key={ACCOUNT_KEY}"))
-            .body(sample(id).body)
-            .send()
+        http.post(format!("{url}/api/supervisor/agent-event?key={ACCOUNT_KEY}")).body(sample(id).body).send()
     };
     let answer: Value = event("A01.1").await.unwrap().json().await.unwrap();
     assert_eq!(answer["results"][0]["status"], "stored");
@@ -113,9 +106,6 @@ async fn the_service_is_ready_only_when_all_is_there_and_ends_without_loss() {
     let answer = last.await.unwrap().unwrap();
     assert_eq!(answer.status().as_u16(), 202);
     service.await.unwrap().unwrap();
-    assert!(
-        reqwest::get(format!("{url}/livez")).await.is_err(),
-        "nothing listens any more"
-    );
+    assert!(reqwest::get(format!("{url}/livez")).await.is_err(), "nothing listens any more");
     stored(&brokers, topics::FACTS, 2);
 }

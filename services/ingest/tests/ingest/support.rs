@@ -59,16 +59,10 @@ pub struct Sample {
 
 pub fn samples() -> Vec<Sample> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/corpus");
-    let mut files: Vec<_> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     let mut all = Vec::new();
-    for file in files
-        .into_iter()
-        .filter(|file| file.extension().is_some_and(|ext| ext == "json"))
-    {
+    for file in files.into_iter().filter(|file| file.extension().is_some_and(|ext| ext == "json")) {
         let case: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
         let text = |value: &Value| value.as_str().map(str::to_owned);
         for (index, delivery) in case["deliveries"].as_array().unwrap().iter().enumerate() {
@@ -94,21 +88,14 @@ pub fn context(path: Option<&str>) -> Context {
         _ => Hint::Callback,
     };
     let received_at = ReceivedAt::from_micros(1_774_400_000_000_000);
-    Context {
-        zone: chrono_tz::Asia::Kolkata,
-        received_at,
-        hint,
-    }
+    Context { zone: chrono_tz::Asia::Kolkata, received_at, hint }
 }
 
 /// What reader and normaliser make of a body, event by event.
 pub fn understood(body: &[u8], context: &Context) -> Result<Vec<Result<Normalised, Rejection>>, body::Unreadable> {
     Ok(match body::read(body)? {
         Delivery::One(value) => vec![normalise(&value, context)],
-        Delivery::Batch(elements) => elements
-            .iter()
-            .map(|element| normalise(&element.value, context))
-            .collect(),
+        Delivery::Batch(elements) => elements.iter().map(|element| normalise(&element.value, context)).collect(),
     })
 }
 
@@ -134,13 +121,10 @@ pub fn config(brokers: &str) -> Config {
     config.ingest.deadline = Duration::from_secs(10);
     config.ingest.key = Secret::new(ACCOUNT_KEY);
     config.telephony_redis.url = Secret::new("redis://127.0.0.1:1");
+    config.workspaces.insert("ramaiah".to_owned(), workspace("ramaiah", WEBHOOK_KEY, REGISTER_KEY, 2));
     config
         .workspaces
-        .insert("ramaiah".to_owned(), workspace("ramaiah", WEBHOOK_KEY, REGISTER_KEY, 2));
-    config.workspaces.insert(
-        "global".to_owned(),
-        workspace("global", "webhook-key-of-global-012345", OTHER_REGISTER_KEY, 3),
-    );
+        .insert("global".to_owned(), workspace("global", "webhook-key-of-global-012345", OTHER_REGISTER_KEY, 3));
     config
 }
 
@@ -198,9 +182,7 @@ impl Stage {
             readiness: Readiness::default(),
         })
         .unwrap();
-        Self {
-            router: app.router(PrometheusBuilder::new().build_recorder().handle()),
-        }
+        Self { router: app.router(PrometheusBuilder::new().build_recorder().handle()) }
     }
 
     pub async fn post(&self, path: &str, body: impl Into<Body>) -> Answer {
@@ -212,20 +194,11 @@ impl Stage {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = self
-            .router
-            .clone()
-            .oneshot(request.body(body.into()).unwrap())
-            .await
-            .unwrap();
+        let response = self.router.clone().oneshot(request.body(body.into()).unwrap()).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
         let json = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        Answer {
-            status: parts.status,
-            headers: parts.headers,
-            json,
-        }
+        Answer { status: parts.status, headers: parts.headers, json }
     }
 }
 
@@ -238,31 +211,18 @@ pub struct Answer {
 impl Answer {
     /// Checks that it is a problem of this status and code, as RFC 9457 and the contract want it.
     pub fn is_problem(&self, status: u16, code: &str) {
-        assert_eq!(
-            (self.status.as_u16(), self.json["code"].as_str()),
-            (status, Some(code)),
-            "{}",
-            self.json
-        );
+        assert_eq!((self.status.as_u16(), self.json["code"].as_str()), (status, Some(code)), "{}", self.json);
         assert_eq!(self.headers["content-type"], "application/problem+json");
         assert_eq!(self.json["status"], status);
         assert_eq!(self.json["type"], format!("urn:helix:error:{code}"));
-        assert_eq!(
-            self.json["requestId"].as_str(),
-            self.headers["x-request-id"].to_str().ok()
-        );
+        assert_eq!(self.json["requestId"].as_str(), self.headers["x-request-id"].to_str().ok());
         assert!(self.json["title"].is_string() && self.json["detail"].is_string());
     }
 
     pub fn statuses(&self) -> Vec<&str> {
         assert_eq!(self.status, 202, "{}", self.json);
         assert!(self.json["requestId"].is_string());
-        self.json["results"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|result| result["status"].as_str().unwrap())
-            .collect()
+        self.json["results"].as_array().unwrap().iter().map(|result| result["status"].as_str().unwrap()).collect()
     }
 }
 
@@ -304,18 +264,13 @@ pub fn read_topic(brokers: &str, topic: &str) -> Vec<Stored> {
     let partitions = topics::ALL.iter().find(|spec| spec.name == topic).unwrap().partitions;
     let mut assignment = TopicPartitionList::new();
     for partition in 0..partitions {
-        assignment
-            .add_partition_offset(topic, partition, Offset::Beginning)
-            .unwrap();
+        assignment.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
     }
     consumer.assign(&assignment).unwrap();
     let mut found = Vec::new();
     let mut ends = 0;
     while ends < partitions {
-        match consumer
-            .poll(Duration::from_secs(10))
-            .expect("the mock cluster answers")
-        {
+        match consumer.poll(Duration::from_secs(10)).expect("the mock cluster answers") {
             Ok(message) => found.push(Stored {
                 key: String::from_utf8(message.key().unwrap_or_default().to_vec()).unwrap(),
                 value: message.payload().unwrap_or_default().to_vec(),

@@ -29,17 +29,8 @@ impl World {
         let stage = Stage::set(&redis.url()).await;
         let mut feeder = Feeder::acquire(store(&redis.url(), WORKSPACE), Log::default()).await;
         feeder.store.beat(Lag::default()).await.unwrap();
-        let running = stage
-            .start(([127, 0, 0, 1], 0).into(), helix_sidecar::Extensions::default())
-            .await;
-        let world = Self {
-            redis,
-            stage,
-            feeder,
-            running,
-            facts: Facts::of(WORKSPACE),
-            http: reqwest::Client::new(),
-        };
+        let running = stage.start(([127, 0, 0, 1], 0).into(), helix_sidecar::Extensions::default()).await;
+        let world = Self { redis, stage, feeder, running, facts: Facts::of(WORKSPACE), http: reqwest::Client::new() };
         world.until_ready().await;
         world
     }
@@ -74,16 +65,8 @@ impl World {
         }
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), 200);
-        assert!(
-            response.headers()["content-type"]
-                .to_str()
-                .unwrap()
-                .starts_with("text/event-stream")
-        );
-        Events {
-            stream: response.bytes_stream().boxed(),
-            rest: String::new(),
-        }
+        assert!(response.headers()["content-type"].to_str().unwrap().starts_with("text/event-stream"));
+        Events { stream: response.bytes_stream().boxed(), rest: String::new() }
     }
 }
 
@@ -113,16 +96,11 @@ impl Events {
                 };
                 if let Some(data) = field("data:") {
                     let data = serde_json::from_str(&data).unwrap();
-                    return Some(Event {
-                        id: field("id:").unwrap(),
-                        name: field("event:").unwrap(),
-                        data,
-                    });
+                    return Some(Event { id: field("id:").unwrap(), name: field("event:").unwrap(), data });
                 }
             }
-            let piece = tokio::time::timeout(Duration::from_secs(10), self.stream.next())
-                .await
-                .expect("the stream is silent");
+            let piece =
+                tokio::time::timeout(Duration::from_secs(10), self.stream.next()).await.expect("the stream is silent");
             self.rest.push_str(std::str::from_utf8(&piece?.ok()?).unwrap());
         }
     }
@@ -154,11 +132,7 @@ impl Copy {
         for name in ["occurredAt", "receivedAt"] {
             copy.set(&format!("watermark/{name}"), &board["watermark"][name]);
         }
-        assert_eq!(
-            copy.0.root().to_string(),
-            board["root"].as_str().unwrap(),
-            "the snapshot's root"
-        );
+        assert_eq!(copy.0.root().to_string(), board["root"].as_str().unwrap(), "the snapshot's root");
         copy
     }
 
@@ -170,15 +144,9 @@ impl Copy {
             return;
         }
         match path.split('/').next().unwrap() {
-            "agents" => self
-                .0
-                .set(path, &serde_json::from_value::<AgentCard>(of(value)).unwrap()),
-            "calls" => self
-                .0
-                .set(path, &serde_json::from_value::<CallCard>(of(value)).unwrap()),
-            "waiting" => self
-                .0
-                .set(path, &serde_json::from_value::<WaitingCard>(of(value)).unwrap()),
+            "agents" => self.0.set(path, &serde_json::from_value::<AgentCard>(of(value)).unwrap()),
+            "calls" => self.0.set(path, &serde_json::from_value::<CallCard>(of(value)).unwrap()),
+            "waiting" => self.0.set(path, &serde_json::from_value::<WaitingCard>(of(value)).unwrap()),
             "today" => self.0.set(path, &serde_json::from_value::<Today>(of(value)).unwrap()),
             _ => self.0.set(path, value),
         };
@@ -193,10 +161,6 @@ impl Copy {
                 other => panic!("op {other}"),
             }
         }
-        assert_eq!(
-            self.0.root().to_string(),
-            delta["hash"].as_str().unwrap(),
-            "the delta's hash"
-        );
+        assert_eq!(self.0.root().to_string(), delta["hash"].as_str().unwrap(), "the delta's hash");
     }
 }

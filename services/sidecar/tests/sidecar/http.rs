@@ -32,71 +32,29 @@ async fn without_a_valid_token_of_this_workspace_nothing_is_shown() {
     for path in ["/api/supervisor/board", "/api/supervisor/events", "/api/session"] {
         let none = world.http.get(world.url(path)).send().await.unwrap();
         assert_eq!(problem(none).await, (401, "token_missing".to_owned()), "{path}");
-        assert_eq!(
-            problem(world.get(path, "nonsense").await).await,
-            (401, "token_invalid".to_owned()),
-            "{path}"
-        );
+        assert_eq!(problem(world.get(path, "nonsense").await).await, (401, "token_invalid".to_owned()), "{path}");
         let other = world.stage.token("global", Role::Admin, None);
-        assert_eq!(
-            problem(world.get(path, &other).await).await,
-            (403, "wrong_workspace".to_owned()),
-            "{path}"
-        );
+        assert_eq!(problem(world.get(path, &other).await).await, (403, "wrong_workspace".to_owned()), "{path}");
     }
-    assert_eq!(
-        problem(world.get("/api/nothing", &world.supervisor()).await).await,
-        (404, "no_such_path".to_owned())
-    );
+    assert_eq!(problem(world.get("/api/nothing", &world.supervisor()).await).await, (404, "no_such_path".to_owned()));
 }
 
 #[tokio::test]
 async fn a_sign_in_gives_a_token_that_opens_the_board() {
     let world = World::start().await;
     let login = |email: &str, password: &str| {
-        world
-            .http
-            .post(world.url("/api/auth/login"))
-            .json(&json!({"email": email, "password": password}))
-            .send()
+        world.http.post(world.url("/api/auth/login")).json(&json!({"email": email, "password": password})).send()
     };
-    let session: Value = login("Supervisor@ramaiah.example", PASSWORD)
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
-    assert_eq!(
-        (session["role"].as_str(), session["workspace"].as_str()),
-        (Some("supervisor"), Some(WORKSPACE))
-    );
-    let board: Value = world
-        .get("/api/supervisor/board", session["token"].as_str().unwrap())
-        .await
-        .json()
-        .await
-        .unwrap();
+    let session: Value = login("Supervisor@ramaiah.example", PASSWORD).await.unwrap().json().await.unwrap();
+    assert_eq!((session["role"].as_str(), session["workspace"].as_str()), (Some("supervisor"), Some(WORKSPACE)));
+    let board: Value =
+        world.get("/api/supervisor/board", session["token"].as_str().unwrap()).await.json().await.unwrap();
     assert_eq!(board["workspace"], WORKSPACE);
-    let agent: Value = login("agent@ramaiah.example", PASSWORD)
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let agent: Value = login("agent@ramaiah.example", PASSWORD).await.unwrap().json().await.unwrap();
     assert_eq!(agent["agentId"], "agent.one");
-    assert_eq!(
-        problem(login("nobody@ramaiah.example", PASSWORD).await.unwrap())
-            .await
-            .0,
-        401
-    );
+    assert_eq!(problem(login("nobody@ramaiah.example", PASSWORD).await.unwrap()).await.0, 401);
     for _ in 0..5 {
-        assert_eq!(
-            problem(login("supervisor@ramaiah.example", "wrong").await.unwrap())
-                .await
-                .1,
-            "sign_in_refused"
-        );
+        assert_eq!(problem(login("supervisor@ramaiah.example", "wrong").await.unwrap()).await.1, "sign_in_refused");
     }
     let held = login("supervisor@ramaiah.example", PASSWORD).await.unwrap();
     assert!(held.headers()["retry-after"].to_str().unwrap().parse::<u32>().unwrap() > 0);
@@ -125,12 +83,8 @@ async fn numbers_are_masked_and_an_agent_sees_only_what_is_its_own() {
         let version = version.clone();
         async move {
             loop {
-                let admin = world
-                    .get("/api/supervisor/board", &world.supervisor())
-                    .await
-                    .json::<Value>()
-                    .await
-                    .unwrap();
+                let admin =
+                    world.get("/api/supervisor/board", &world.supervisor()).await.json::<Value>().await.unwrap();
                 if admin["root"] == version.as_str() {
                     return world.get("/api/supervisor/board", &token).await.text().await.unwrap();
                 }
@@ -159,64 +113,23 @@ async fn numbers_are_masked_and_an_agent_sees_only_what_is_its_own() {
 #[tokio::test]
 async fn the_page_is_served_compressed_with_headers_that_keep_it_to_itself() {
     let world = World::start().await;
-    let page = world
-        .http
-        .get(world.url("/"))
-        .header("accept-encoding", "gzip")
-        .send()
-        .await
-        .unwrap();
+    let page = world.http.get(world.url("/")).header("accept-encoding", "gzip").send().await.unwrap();
     assert_eq!(page.headers()["content-encoding"], "gzip");
     assert_eq!(page.headers()["x-content-type-options"], "nosniff");
     let policy = page.headers()["content-security-policy"].to_str().unwrap();
     assert!(policy.contains("frame-ancestors 'none'") && policy.contains("script-src 'self';"));
     let tag = page.headers()["etag"].to_str().unwrap().to_owned();
-    let again = world
-        .http
-        .get(world.url("/"))
-        .header("if-none-match", tag)
-        .send()
-        .await
-        .unwrap();
+    let again = world.http.get(world.url("/")).header("if-none-match", tag).send().await.unwrap();
     assert_eq!(again.status(), 304);
-    let html = world
-        .http
-        .get(world.url("/"))
-        .send()
-        .await
-        .unwrap()
-        .text()
-        .await
-        .unwrap();
-    let script = html
-        .split('"')
-        .find(|part| part.starts_with("/assets/") && part.ends_with(".js"))
-        .unwrap();
+    let html = world.http.get(world.url("/")).send().await.unwrap().text().await.unwrap();
+    let script = html.split('"').find(|part| part.starts_with("/assets/") && part.ends_with(".js")).unwrap();
     let script = world.http.get(world.url(script)).send().await.unwrap();
-    assert!(
-        script.headers()["cache-control"]
-            .to_str()
-            .unwrap()
-            .contains("immutable")
-    );
+    assert!(script.headers()["cache-control"].to_str().unwrap().contains("immutable"));
     assert_eq!(script.headers()["content-type"], "text/javascript; charset=utf-8");
     for path in ["/livez", "/readyz", "/metrics"] {
-        assert_eq!(
-            world.http.get(world.url(path)).send().await.unwrap().status(),
-            200,
-            "{path}"
-        );
+        assert_eq!(world.http.get(world.url(path)).send().await.unwrap().status(), 200, "{path}");
     }
-    assert_eq!(
-        world
-            .http
-            .get(world.url("/assets/../Cargo.toml"))
-            .send()
-            .await
-            .unwrap()
-            .status(),
-        404
-    );
+    assert_eq!(world.http.get(world.url("/assets/../Cargo.toml")).send().await.unwrap().status(), 404);
 }
 
 #[tokio::test]
@@ -245,10 +158,7 @@ impl PastBoards for Yesterday {
         }
         assert_eq!(as_of.to_rfc3339(), "2026-03-01T04:00:00+00:00");
         let mut visible = Visible::default();
-        visible.set(
-            "waiting/c1",
-            &json!({"callId": "c1", "caller": NUMBER, "did": null, "skill": null, "since": "x"}),
-        );
+        visible.set("waiting/c1", &json!({"callId": "c1", "caller": NUMBER, "did": null, "skill": null, "since": "x"}));
         Ok(PastBoard { visible, version: 7 })
     }
 }
@@ -257,42 +167,21 @@ impl PastBoards for Yesterday {
 async fn a_past_board_is_refused_without_a_log_and_masked_with_one() {
     let world = World::start().await;
     let path = "/api/supervisor/board?asOf=2026-03-01T09:30:00%2B05:30";
-    assert_eq!(
-        problem(world.get(path, &world.supervisor()).await).await,
-        (400, "as_of_not_here".to_owned())
-    );
-    let bad = world
-        .get("/api/supervisor/board?asOf=yesterday", &world.supervisor())
-        .await;
+    assert_eq!(problem(world.get(path, &world.supervisor()).await).await, (400, "as_of_not_here".to_owned()));
+    let bad = world.get("/api/supervisor/board?asOf=yesterday", &world.supervisor()).await;
     assert_eq!(problem(bad).await, (400, "as_of_malformed".to_owned()));
-    let extensions = Extensions {
-        past_boards: Some(Arc::new(Yesterday)),
-        routes: None,
-    };
+    let extensions = Extensions { past_boards: Some(Arc::new(Yesterday)), routes: None };
     let running = world.stage.start(([127, 0, 0, 1], 0).into(), extensions).await;
     let ask = |role, clock: &str| {
         let token = world.stage.token(WORKSPACE, role, None);
-        world
-            .http
-            .get(format!("{}{path}&clock={clock}", running.url))
-            .bearer_auth(token)
-            .send()
+        world.http.get(format!("{}{path}&clock={clock}", running.url)).bearer_auth(token).send()
     };
     let full: Value = ask(Role::Supervisor, "event").await.unwrap().json().await.unwrap();
-    assert_eq!(
-        (&full["waiting"][0]["caller"], &full["version"]),
-        (&json!(NUMBER), &json!(7))
-    );
+    assert_eq!((&full["waiting"][0]["caller"], &full["version"]), (&json!(NUMBER), &json!(7)));
     let masked: Value = ask(Role::Analyst, "event").await.unwrap().json().await.unwrap();
     assert_eq!(masked["waiting"][0]["caller"], "••••••2345");
-    assert_eq!(
-        problem(ask(Role::Analyst, "received").await.unwrap()).await.1,
-        "as_of_too_far"
-    );
-    assert_eq!(
-        problem(ask(Role::Analyst, "sun").await.unwrap()).await.1,
-        "clock_unknown"
-    );
+    assert_eq!(problem(ask(Role::Analyst, "received").await.unwrap()).await.1, "as_of_too_far");
+    assert_eq!(problem(ask(Role::Analyst, "sun").await.unwrap()).await.1, "clock_unknown");
 }
 
 #[tokio::test]
@@ -308,12 +197,7 @@ async fn a_silent_projector_and_an_ingest_that_is_not_ready_make_the_board_stale
     let mut seen: Vec<String> = Vec::new();
     while seen.len() < 2 {
         let beat = events.next_named("heartbeat").await.data;
-        seen = beat["staleReasons"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|word| word.as_str().unwrap().to_owned())
-            .collect();
+        seen = beat["staleReasons"].as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned()).collect();
         assert!(since.elapsed() < Duration::from_secs(6), "{seen:?}");
         assert!(beat["stale"] == false || beat["staleSince"].is_string());
     }

@@ -51,21 +51,14 @@ pub struct Running {
 impl Running {
     pub async fn stop(self) {
         self.shutdown.send(true).unwrap();
-        tokio::time::timeout(Duration::from_secs(5), self.task)
-            .await
-            .unwrap()
-            .unwrap()
-            .unwrap();
+        tokio::time::timeout(Duration::from_secs(5), self.task).await.unwrap().unwrap().unwrap();
     }
 }
 
 impl Stage {
     pub async fn set(redis_url: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let keys: Vec<Value> = [WORKSPACE, OTHER]
-            .into_iter()
-            .map(|slug| make_key(folder.path(), slug))
-            .collect();
+        let keys: Vec<Value> = [WORKSPACE, OTHER].into_iter().map(|slug| make_key(folder.path(), slug)).collect();
         let jwks = folder.path().join("jwks.json");
         std::fs::write(&jwks, json!({ "keys": keys }).to_string()).unwrap();
         let mut config = Config::load(None).unwrap();
@@ -73,9 +66,7 @@ impl Stage {
         ingest.ready.store(true, std::sync::atomic::Ordering::Relaxed);
         config.ingest.url = format!("http://{}", serve_ingest(ingest.clone()).await);
         config.auth.jwks = jwks;
-        config
-            .workspaces
-            .insert(WORKSPACE.to_owned(), workspace(folder.path(), redis_url));
+        config.workspaces.insert(WORKSPACE.to_owned(), workspace(folder.path(), redis_url));
         Self { config, folder, ingest }
     }
 
@@ -86,16 +77,7 @@ impl Stage {
     pub fn token_for(&self, workspace: &str, role: Role, agent: Option<&str>, lifetime: Duration) -> String {
         let key = self.folder.path().join(format!("{workspace}.pem"));
         let signer = Signer::from_file(&self.config.auth.issuer, &sidecar_kid(workspace), &key).unwrap();
-        signer
-            .sign(
-                "someone@example.org",
-                workspace,
-                role,
-                agent,
-                Utc::now().timestamp(),
-                lifetime,
-            )
-            .unwrap()
+        signer.sign("someone@example.org", workspace, role, agent, Utc::now().timestamp(), lifetime).unwrap()
     }
 
     pub async fn start(&self, listen: SocketAddr, extensions: helix_sidecar::Extensions) -> Running {
@@ -109,12 +91,7 @@ impl Stage {
         let task = tokio::spawn(async move {
             helix_sidecar::run_with(config, WORKSPACE, listener, recorder(), until, extensions).await
         });
-        Running {
-            url: format!("http://{address}"),
-            address,
-            shutdown,
-            task,
-        }
+        Running { url: format!("http://{address}"), address, shutdown, task }
     }
 }
 
@@ -129,9 +106,7 @@ fn make_key(folder: &Path, slug: &str) -> Value {
     seed[16..].copy_from_slice(uuid::Uuid::new_v4().as_bytes());
     let key = SigningKey::from_bytes(&seed);
     // PKCS#8 of an Ed25519 key: a fixed head, then the seed (RFC 8410).
-    let mut der = vec![
-        0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
-    ];
+    let mut der = vec![0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
     der.extend_from_slice(&seed);
     let body = general_purpose::STANDARD.encode(der);
     let (label, dashes) = ("PRIVATE KEY", "-----");
@@ -181,11 +156,7 @@ async fn serve_ingest(ingest: Arc<Ingest>) -> SocketAddr {
         .route(
             "/readyz",
             get(move || async move {
-                if ingest.ready.load(Ordering::Relaxed) {
-                    StatusCode::OK
-                } else {
-                    StatusCode::SERVICE_UNAVAILABLE
-                }
+                if ingest.ready.load(Ordering::Relaxed) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
             }),
         )
         .route(
@@ -195,10 +166,7 @@ async fn serve_ingest(ingest: Arc<Ingest>) -> SocketAddr {
                 Json(json!({}))
             }),
         )
-        .route(
-            "/api/supervisor/heartbeat",
-            post(|| async { Json(json!({ "expiresInSeconds": 90 })) }),
-        );
+        .route("/api/supervisor/heartbeat", post(|| async { Json(json!({ "expiresInSeconds": 90 })) }));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });

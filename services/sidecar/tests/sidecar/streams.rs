@@ -18,11 +18,7 @@ async fn every_kind_of_viewer_proves_its_copy_through_snapshot_and_deltas() {
     let mut world = World::start().await;
     let facts = world.facts.clone();
     let mut viewers = Vec::new();
-    for (role, agent) in [
-        (Role::Supervisor, None),
-        (Role::Analyst, None),
-        (Role::Agent, Some("agent.one")),
-    ] {
+    for (role, agent) in [(Role::Supervisor, None), (Role::Analyst, None), (Role::Agent, Some("agent.one"))] {
         let mut events = world.events(&world.stage.token(WORKSPACE, role, agent), None).await;
         let snapshot = events.next().await.unwrap();
         assert_eq!(snapshot.name, "snapshot");
@@ -32,27 +28,11 @@ async fn every_kind_of_viewer_proves_its_copy_through_snapshot_and_deltas() {
     for (at, agent) in [(0, "agent.one"), (60, "agent.two"), (120, "agent.one")] {
         let call = format!("c{at}");
         world.feeder.feed(&[facts.rang(&call, None, at, number)]).await.unwrap();
-        world
-            .feeder
-            .feed(&[facts.state(agent, at + 2, AgentState::Ringing, None)])
-            .await
-            .unwrap();
-        world
-            .feeder
-            .feed(&[facts.rang(&call, Some(agent), at + 2, number)])
-            .await
-            .unwrap();
+        world.feeder.feed(&[facts.state(agent, at + 2, AgentState::Ringing, None)]).await.unwrap();
+        world.feeder.feed(&[facts.rang(&call, Some(agent), at + 2, number)]).await.unwrap();
         // Handed on: no longer the first agent's.
-        world
-            .feeder
-            .feed(&[facts.answered(&call, "agent.two", at + 5, number)])
-            .await
-            .unwrap();
-        world
-            .feeder
-            .feed(&[facts.ended(&call, Some("agent.two"), at + 9, number)])
-            .await
-            .unwrap();
+        world.feeder.feed(&[facts.answered(&call, "agent.two", at + 5, number)]).await.unwrap();
+        world.feeder.feed(&[facts.ended(&call, Some("agent.two"), at + 9, number)]).await.unwrap();
     }
     for (role, copy, events) in &mut viewers {
         loop {
@@ -78,20 +58,12 @@ async fn a_client_that_comes_back_is_sent_exactly_what_it_missed() {
     let token = world.supervisor();
     let mut events = world.events(&token, None).await;
     let mut copy = Copy::of(&events.next_named("snapshot").await.data);
-    world
-        .feeder
-        .feed(&[facts.state("agent.one", 1, AgentState::Ready, None)])
-        .await
-        .unwrap();
+    world.feeder.feed(&[facts.state("agent.one", 1, AgentState::Ready, None)]).await.unwrap();
     let seen = events.next_named("delta").await;
     copy.apply(&seen.data);
     drop(events);
     for second in 2..12 {
-        world
-            .feeder
-            .feed(&[facts.rang(&format!("c{second}"), None, second, "1")])
-            .await
-            .unwrap();
+        world.feeder.feed(&[facts.rang(&format!("c{second}"), None, second, "1")]).await.unwrap();
     }
     // Another client shows that the sidecar has read all of it.
     let mut other = world.events(&token, None).await;
@@ -99,20 +71,13 @@ async fn a_client_that_comes_back_is_sent_exactly_what_it_missed() {
     let mut events = world.events(&token, Some(&seen.id)).await;
     for version in 2..=11 {
         let event = events.next().await.unwrap();
-        assert_eq!(
-            (event.name.as_str(), event.data["version"].as_u64()),
-            ("delta", Some(version))
-        );
+        assert_eq!((event.name.as_str(), event.data["version"].as_u64()), ("delta", Some(version)));
         copy.apply(&event.data);
     }
     let beat = events.next().await.unwrap();
     assert_eq!(beat.name, "heartbeat");
     for unknown in ["nonsense", "0123-4", &beat.id.replace("-11", "-99")] {
-        assert_eq!(
-            world.events(&token, Some(unknown)).await.next().await.unwrap().name,
-            "snapshot",
-            "{unknown}"
-        );
+        assert_eq!(world.events(&token, Some(unknown)).await.next().await.unwrap().name, "snapshot", "{unknown}");
     }
 }
 
@@ -120,20 +85,13 @@ async fn a_client_that_comes_back_is_sent_exactly_what_it_missed() {
 async fn a_wiped_redis_gives_every_client_a_new_snapshot() {
     let mut world = World::start().await;
     let facts = world.facts.clone();
-    world
-        .feeder
-        .feed(&[facts.state("agent.one", 1, AgentState::Ready, None)])
-        .await
-        .unwrap();
+    world.feeder.feed(&[facts.state("agent.one", 1, AgentState::Ready, None)]).await.unwrap();
     let token = world.supervisor();
     let mut events = world.events(&token, None).await;
     let first = events.next_named("snapshot").await;
     world.redis.command(&["FLUSHALL"]).await;
     let mut again = Feeder::acquire(store(&world.redis.url(), WORKSPACE), Log::default()).await;
-    again
-        .feed(&[facts.state("agent.two", 1, AgentState::Ready, None)])
-        .await
-        .unwrap();
+    again.feed(&[facts.state("agent.two", 1, AgentState::Ready, None)]).await.unwrap();
     again.store.beat(Lag::default()).await.unwrap();
     let mut snapshot = events.next_named("snapshot").await;
     while snapshot.data["agents"][0]["agentId"] != "agent.two" {
@@ -150,9 +108,7 @@ async fn a_wiped_redis_gives_every_client_a_new_snapshot() {
 #[tokio::test]
 async fn a_stream_ends_when_its_token_does() {
     let world = World::start().await;
-    let token = world
-        .stage
-        .token_for(WORKSPACE, Role::Supervisor, None, Duration::from_secs(2));
+    let token = world.stage.token_for(WORKSPACE, Role::Supervisor, None, Duration::from_secs(2));
     let mut events = world.events(&token, None).await;
     let begun = Instant::now();
     while events.next().await.is_some() {}
@@ -191,28 +147,17 @@ async fn a_client_that_does_not_read_is_ended_while_others_miss_nothing() {
     for round in 0..rounds {
         let batch: Vec<_> = (0..40)
             .map(|agent| {
-                facts.state(
-                    &format!("agent.{agent}"),
-                    round + 1,
-                    AgentState::Paused,
-                    Some(&format!("{round}")),
-                )
+                facts.state(&format!("agent.{agent}"), round + 1, AgentState::Paused, Some(&format!("{round}")))
             })
             .collect();
         world.feeder.feed(&batch).await.unwrap();
     }
-    tokio::time::timeout(Duration::from_secs(30), reader)
-        .await
-        .unwrap()
-        .unwrap();
+    tokio::time::timeout(Duration::from_secs(30), reader).await.unwrap().unwrap();
     // What was on its way may still be read; then the end comes, long before everything was sent.
     let mut rest = Vec::new();
     let ended = tokio::time::timeout(Duration::from_secs(20), slow.read_to_end(&mut rest)).await;
     assert!(ended.is_ok(), "the slow client is still connected");
-    assert!(
-        !String::from_utf8_lossy(&rest).contains(&format!("\"version\":{rounds},")),
-        "it was not slow"
-    );
+    assert!(!String::from_utf8_lossy(&rest).contains(&format!("\"version\":{rounds},")), "it was not slow");
 }
 
 #[tokio::test]

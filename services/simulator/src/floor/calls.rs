@@ -49,9 +49,7 @@ pub(super) struct FollowUp {
 
 impl Floor<'_> {
     pub(super) fn arrive(&mut self, arrival: Arrival, follows: Option<Id>) {
-        let skill = arrival
-            .skill
-            .map_or_else(String::new, |index| self.scenario.skills[index].name.clone());
+        let skill = arrival.skill.map_or_else(String::new, |index| self.scenario.skills[index].name.clone());
         let call = self.begin(Direction::Inbound, arrival.caller, arrival.did, skill, follows);
         let patience = match self.dice.weighted(&[13, 52, 35]) {
             0 => self.dice.between(3, SHORT_ABANDON_SECONDS),
@@ -105,22 +103,12 @@ impl Floor<'_> {
         self.phases[call] = Phase::Waiting(place);
         self.waiting.insert(place, call);
         let leg = self.calls[call].call_id.clone();
-        self.emit(
-            None,
-            Some(call),
-            EventKind::Call {
-                action: CallAction::Calling,
-                leg,
-            },
-        );
+        self.emit(None, Some(call), EventKind::Call { action: CallAction::Calling, leg });
     }
 
     fn is_urgent(&self, call: usize) -> bool {
         let name = &self.calls[call].skill;
-        self.scenario
-            .skills
-            .iter()
-            .any(|skill| skill.urgent && skill.name == *name)
+        self.scenario.skills.iter().any(|skill| skill.urgent && skill.name == *name)
     }
 
     /// Matches those who wait with those who are free; whoever is left over calls missed callers back.
@@ -156,11 +144,7 @@ impl Floor<'_> {
     /// A new leg at an agent; the call's very first event gives its own id to the leg.
     fn ring_at(&mut self, call: usize, agent: usize) -> usize {
         let first = self.calls[call].legs.is_empty() && self.calls[call].rang_at == self.now;
-        let leg_id = if first {
-            self.calls[call].call_id.clone()
-        } else {
-            self.ucids.next(self.now)
-        };
+        let leg_id = if first { self.calls[call].call_id.clone() } else { self.ucids.next(self.now) };
         let leg = self.calls[call].legs.len();
         self.calls[call].legs.push(TrueLeg {
             leg_id,
@@ -235,23 +219,13 @@ impl Floor<'_> {
             Phase::Waiting(place) => {
                 self.waiting.remove(&place);
                 let leg = self.calls[call].call_id.clone();
-                self.emit(
-                    None,
-                    Some(call),
-                    EventKind::Call {
-                        action: CallAction::Disconnect,
-                        leg,
-                    },
-                );
+                self.emit(None, Some(call), EventKind::Call { action: CallAction::Disconnect, leg });
             }
             Phase::Ringing(leg) => {
                 self.leave(call, leg);
                 let agent = self.agent_of(call, leg);
                 let leg_id = self.calls[call].legs[leg].leg_id.clone();
-                let kind = EventKind::Call {
-                    action: CallAction::Disconnect,
-                    leg: leg_id,
-                };
+                let kind = EventKind::Call { action: CallAction::Disconnect, leg: leg_id };
                 self.emit(Some(agent), Some(call), kind);
                 self.come_free(agent, 0);
             }
@@ -272,13 +246,7 @@ impl Floor<'_> {
             }
             1 => {
                 let delay = self.dice.between(120, 1_200);
-                self.plan_in(
-                    delay,
-                    Step::CallBackDue(FollowUp {
-                        missed: call,
-                        attempt: 1,
-                    }),
-                );
+                self.plan_in(delay, Step::CallBackDue(FollowUp { missed: call, attempt: 1 }));
             }
             _ => {}
         }
@@ -291,12 +259,7 @@ impl Floor<'_> {
         let before = &self.calls[missed];
         let skill = self.scenario.skills.iter().position(|skill| skill.name == before.skill);
         let follows = Some(before.call_id.clone());
-        let arrival = Arrival {
-            at: self.now,
-            caller: before.caller.clone(),
-            did: before.did.clone(),
-            skill,
-        };
+        let arrival = Arrival { at: self.now, caller: before.caller.clone(), did: before.did.clone(), skill };
         self.arrive(arrival, follows);
     }
 
@@ -322,11 +285,7 @@ impl Floor<'_> {
         self.answered(call, to);
         self.leave(call, from);
         let agent = self.agent_of(call, from);
-        let kind = EventKind::Agent {
-            action: AgentAction::Acw,
-            reason: None,
-            mode: AgentMode::Inbound,
-        };
+        let kind = EventKind::Agent { action: AgentAction::Acw, reason: None, mode: AgentMode::Inbound };
         self.emit(Some(agent), Some(call), kind);
         self.wrap_up(agent, call);
         let rest = self.dice.between(30, 240);
@@ -341,27 +300,15 @@ impl Floor<'_> {
         let agent = self.agent_of(call, leg);
         let wrap_up = self.wrap_up(agent, call);
         let by_agent = self.dice.chance(300);
-        let disposition = if wrap_up == WRAP_UP_LIMIT {
-            WRAP_UP_EXCEEDED
-        } else {
-            self.dice.pick(&DISPOSITIONS)
-        };
+        let disposition = if wrap_up == WRAP_UP_LIMIT { WRAP_UP_EXCEEDED } else { self.dice.pick(&DISPOSITIONS) };
         let talk = self.now - self.calls[call].answered_at.unwrap_or(self.now);
-        let hold = if talk >= 60 && self.dice.chance(200) {
-            self.dice.between(10, (talk / 3).min(90))
-        } else {
-            0
-        };
+        let hold = if talk >= 60 && self.dice.chance(200) { self.dice.between(10, (talk / 3).min(90)) } else { 0 };
         let whole = &mut self.calls[call];
         whole.ended_at = self.now;
         whole.hangup_by = if by_agent { HangupBy::Agent } else { HangupBy::User };
         (whole.wrap_up, whole.disposition, whole.hold) = (wrap_up, disposition, hold);
         // Mostly soon after the wrap-up, at times so late that the agent's next call has begun or ended.
-        let delay = if self.dice.chance(800) {
-            self.dice.between(1, 20)
-        } else {
-            self.dice.between(60, 300)
-        };
+        let delay = if self.dice.chance(800) { self.dice.between(1, 20) } else { self.dice.between(60, 300) };
         self.plan_in(wrap_up + delay, Step::Summarise { call });
     }
 
@@ -395,10 +342,7 @@ impl Floor<'_> {
         let delay = self.dice.between(20, 35);
         self.plan_in(delay, Step::NotTaken { call, leg });
         if follow_up.attempt < ATTEMPTS {
-            let again = FollowUp {
-                missed: follow_up.missed,
-                attempt: follow_up.attempt + 1,
-            };
+            let again = FollowUp { missed: follow_up.missed, attempt: follow_up.attempt + 1 };
             let pause = self.dice.between(600, 1_800);
             self.plan_in(pause, Step::CallBackDue(again));
         }
@@ -410,14 +354,7 @@ impl Floor<'_> {
         let whole = &mut self.calls[call];
         (whole.ended_at, whole.hangup_by) = (self.now, HangupBy::System);
         let leg_id = whole.legs[leg].leg_id.clone();
-        self.emit(
-            Some(agent),
-            Some(call),
-            EventKind::Call {
-                action: CallAction::Disconnect,
-                leg: leg_id,
-            },
-        );
+        self.emit(Some(agent), Some(call), EventKind::Call { action: CallAction::Disconnect, leg: leg_id });
         self.come_free(agent, 0);
         let delay = self.dice.between(2, 30);
         self.plan_in(delay, Step::Summarise { call });

@@ -87,11 +87,7 @@ impl<'a> Floor<'a> {
             planned: 0,
             steps: BTreeMap::new(),
             shifts: roster::shifts(scenario),
-            staff: scenario
-                .agents
-                .iter()
-                .map(|agent| Staff::new(Id::from(agent.id.as_str())))
-                .collect(),
+            staff: scenario.agents.iter().map(|agent| Staff::new(Id::from(agent.id.as_str()))).collect(),
             available: BTreeSet::new(),
             calls: Vec::new(),
             phases: Vec::new(),
@@ -171,15 +167,7 @@ impl<'a> Floor<'a> {
     }
 
     fn emit_agent(&mut self, agent: usize, action: AgentAction) {
-        self.emit(
-            Some(agent),
-            None,
-            EventKind::Agent {
-                action,
-                reason: None,
-                mode: AgentMode::Inbound,
-            },
-        );
+        self.emit(Some(agent), None, EventKind::Agent { action, reason: None, mode: AgentMode::Inbound });
     }
 
     /// A call's change and its agent's, in one second; which of the two is told first varies.
@@ -193,15 +181,8 @@ impl<'a> Floor<'a> {
             Direction::Outbound => AgentMode::Manual,
         };
         let told = [
-            EventKind::Call {
-                action: call_action,
-                leg,
-            },
-            EventKind::Agent {
-                action: agent_action,
-                reason: None,
-                mode,
-            },
+            EventKind::Call { action: call_action, leg },
+            EventKind::Agent { action: agent_action, reason: None, mode },
         ];
         let agent_first = self.dice.chance(200);
         let [first, second] = if agent_first { [1, 0] } else { [0, 1] };
@@ -216,12 +197,7 @@ impl<'a> Floor<'a> {
             staff.close_interval(self.now);
             intervals.append(&mut staff.intervals);
         }
-        Truth {
-            events: self.events,
-            calls: self.calls,
-            intervals,
-            ends_at: self.now,
-        }
+        Truth { events: self.events, calls: self.calls, intervals, ends_at: self.now }
     }
 }
 

@@ -123,15 +123,7 @@ impl Floor<'_> {
     pub(super) fn begin_break(&mut self, agent: usize, pause: usize) {
         let planned = self.shifts[agent].breaks[pause].clone();
         let reason = Some(planned.reason);
-        self.emit(
-            Some(agent),
-            None,
-            EventKind::Agent {
-                action: planned.action,
-                reason,
-                mode: AgentMode::Inbound,
-            },
-        );
+        self.emit(Some(agent), None, EventKind::Agent { action: planned.action, reason, mode: AgentMode::Inbound });
         self.set_state(agent, AgentState::Paused, reason, None);
         let turn = self.staff[agent].turn;
         self.plan_in(planned.lasts, Step::BreakOver { agent, turn });

@@ -14,11 +14,7 @@ pub(super) struct Latencies {
 
 impl Default for Latencies {
     fn default() -> Self {
-        Self {
-            counts: vec![0; BUCKETS],
-            total: 0,
-            max_us: 0,
-        }
+        Self { counts: vec![0; BUCKETS], total: 0, max_us: 0 }
     }
 }
 
@@ -50,21 +46,14 @@ impl Latencies {
 fn bucket(value: u64) -> usize {
     let value = value.max(1);
     let magnitude = value.ilog2();
-    let within = if magnitude >= SPLIT_BITS {
-        (value >> (magnitude - SPLIT_BITS)) & ((1 << SPLIT_BITS) - 1)
-    } else {
-        0
-    };
+    let within =
+        if magnitude >= SPLIT_BITS { (value >> (magnitude - SPLIT_BITS)) & ((1 << SPLIT_BITS) - 1) } else { 0 };
     ((magnitude as usize) << SPLIT_BITS) | within as usize
 }
 
 fn upper(index: usize) -> u64 {
     let (magnitude, within) = ((index >> SPLIT_BITS) as u32, (index & ((1 << SPLIT_BITS) - 1)) as u128);
-    let width = if magnitude >= SPLIT_BITS {
-        1_u128 << (magnitude - SPLIT_BITS)
-    } else {
-        1 << magnitude
-    };
+    let width = if magnitude >= SPLIT_BITS { 1_u128 << (magnitude - SPLIT_BITS) } else { 1 << magnitude };
     u64::try_from((1_u128 << magnitude) + (within + 1) * width - 1).unwrap_or(u64::MAX)
 }
 

@@ -204,19 +204,13 @@ async fn play(
     for target in &options.workspaces {
         let scenario = options.scenario(target, summary.start);
         // A large day takes seconds to generate: not on a thread that others wait for.
-        let day = tokio::task::spawn_blocking(move || Day::generate(&scenario))
-            .await
-            .map_err(SimulateError::Lane)?;
+        let day = tokio::task::spawn_blocking(move || Day::generate(&scenario)).await.map_err(SimulateError::Lane)?;
         summary.planned += day.deliveries.len() as u64;
         summary.truth.insert(target.slug.clone(), TruthTotals::of(&day.truth));
         for (kind, times) in &day.faults {
             *summary.faults.entry(kind.name()).or_default() += times;
         }
-        lanes.extend(
-            split(day.deliveries, options.concurrency)
-                .into_iter()
-                .map(|lane| (target.clone(), lane)),
-        );
+        lanes.extend(split(day.deliveries, options.concurrency).into_iter().map(|lane| (target.clone(), lane)));
     }
     let began = Instant::now();
     let mut running = JoinSet::new();
@@ -242,15 +236,11 @@ async fn play(
 fn split(deliveries: Vec<Delivery>, lanes: usize) -> Vec<Vec<Delivery>> {
     let mut dealt: Vec<Vec<Delivery>> = (0..lanes).map(|_| Vec::new()).collect();
     for delivery in deliveries {
-        let key = delivery
-            .events
-            .first()
-            .and_then(|event| event.key())
-            .map_or("", |key| key);
+        let key = delivery.events.first().and_then(|event| event.key()).map_or("", |key| key);
         // FNV-1a: any hash will do that is the same in every run.
-        let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+        let hash = key
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
         let lane = usize::try_from(hash % lanes as u64).unwrap_or(0);
         dealt[lane].push(delivery);
     }
@@ -294,11 +284,7 @@ impl Lane {
 /// Puts the workspace's agents and numbers into the directory; harmless when they are there.
 async fn register(options: &Options, poster: &Poster, target: &WorkspaceTarget) -> Result<(), SimulateError> {
     let Some(key) = &target.register_key else { return Ok(()) };
-    let agents: Vec<String> = target
-        .profiles(options.agents)
-        .into_iter()
-        .map(|agent| agent.id)
-        .collect();
+    let agents: Vec<String> = target.profiles(options.agents).into_iter().map(|agent| agent.id).collect();
     let body = serde_json::json!({
         "workspace": target.slug, "url": target.sidecar_url, "agents": agents, "dids": target.dids,
     });
@@ -309,28 +295,18 @@ async fn register(options: &Options, poster: &Poster, target: &WorkspaceTarget) 
         .json(&body)
         .send()
         .await
-        .map_err(|source| SimulateError::Unreachable {
-            url: poster.base.clone(),
-            seconds: 0,
-            source: Some(source),
-        })?;
+        .map_err(|source| SimulateError::Unreachable { url: poster.base.clone(), seconds: 0, source: Some(source) })?;
     if answer.status().is_success() {
         return Ok(());
     }
-    Err(SimulateError::Register {
-        workspace: target.slug.clone(),
-        status: answer.status().as_u16(),
-    })
+    Err(SimulateError::Register { workspace: target.slug.clone(), status: answer.status().as_u16() })
 }
 
 /// Today's 08:00 in India.
 fn today_at_eight() -> NaiveDateTime {
-    let ist = FixedOffset::east_opt(19_800).map_or_else(
-        || Utc::now().naive_utc(),
-        |ist| Utc::now().with_timezone(&ist).naive_local(),
-    );
-    ist.date()
-        .and_time(NaiveTime::from_hms_opt(8, 0, 0).unwrap_or_default())
+    let ist = FixedOffset::east_opt(19_800)
+        .map_or_else(|| Utc::now().naive_utc(), |ist| Utc::now().with_timezone(&ist).naive_local());
+    ist.date().and_time(NaiveTime::from_hms_opt(8, 0, 0).unwrap_or_default())
 }
 
 async fn show_progress(options: &Options, start: NaiveDateTime, tally: &Tally) -> std::convert::Infallible {

@@ -32,24 +32,12 @@ pub struct WorkspaceTarget {
 impl WorkspaceTarget {
     /// Workspace `ramaiah` of the demo directory.
     pub fn demo_ramaiah(webhook_key: &str) -> Self {
-        Self::demo(
-            "ramaiah",
-            webhook_key,
-            &["ramaiahadmin", "agent.one", "agent.two"],
-            "918041763400",
-            4100,
-        )
+        Self::demo("ramaiah", webhook_key, &["ramaiahadmin", "agent.one", "agent.two"], "918041763400", 4100)
     }
 
     /// Workspace `global` of the demo directory.
     pub fn demo_global(webhook_key: &str) -> Self {
-        Self::demo(
-            "global",
-            webhook_key,
-            &["globaladmin", "rekha.cc", "ganesh.cc"],
-            "918041763265",
-            4101,
-        )
+        Self::demo("global", webhook_key, &["globaladmin", "rekha.cc", "ganesh.cc"], "918041763265", 4101)
     }
 
     fn demo(slug: &str, webhook_key: &str, agents: &[&str], did: &str, sidecar_port: u16) -> Self {
@@ -70,10 +58,7 @@ impl WorkspaceTarget {
         let made_up = (self.agents.len()..count).map(|n| format!("sim.{}.{:02}", self.slug, n + 1));
         let ids = self.agents.iter().cloned().chain(made_up).take(count);
         // Unique within an account, like the provider's.
-        (0..)
-            .zip(ids)
-            .map(|(position, id)| AgentProfile::from_id(&id, position))
-            .collect()
+        (0..).zip(ids).map(|(position, id)| AgentProfile::from_id(&id, position)).collect()
     }
 }
 

@@ -51,11 +51,7 @@ impl Poster {
             .no_proxy()
             .build()
             .map_err(SimulateError::Client)?;
-        Ok(Self {
-            client,
-            base: base.trim_end_matches('/').to_owned(),
-            patience,
-        })
+        Ok(Self { client, base: base.trim_end_matches('/').to_owned(), patience })
     }
 
     /// Waits until anything answers HTTP there.
@@ -118,29 +114,21 @@ impl Poster {
     ) -> Result<Result<(), SimulateError>, reqwest::Error> {
         let status = answer.status();
         let body = answer.bytes().await?;
-        let accepted = (status == StatusCode::ACCEPTED)
-            .then(|| serde_json::from_slice::<Accepted>(&body).ok())
-            .flatten();
+        let accepted =
+            (status == StatusCode::ACCEPTED).then(|| serde_json::from_slice::<Accepted>(&body).ok()).flatten();
         let results = accepted.map(|accepted| accepted.results.into_iter().map(|result| result.status).collect());
         let microseconds = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         tally.answer(request.at, status.as_u16(), results, microseconds);
         let refused = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::NOT_FOUND].contains(&status);
         Ok(if refused {
-            Err(SimulateError::Refused {
-                status: status.as_u16(),
-                path: request.path.to_owned(),
-            })
+            Err(SimulateError::Refused { status: status.as_u16(), path: request.path.to_owned() })
         } else {
             Ok(())
         })
     }
 
     fn unreachable(&self, since: Instant, source: Option<reqwest::Error>) -> SimulateError {
-        SimulateError::Unreachable {
-            url: self.base.clone(),
-            seconds: since.elapsed().as_secs(),
-            source,
-        }
+        SimulateError::Unreachable { url: self.base.clone(), seconds: since.elapsed().as_secs(), source }
     }
 }
 
@@ -149,13 +137,6 @@ fn is_worth_repeating(status: StatusCode) -> bool {
 }
 
 fn retry_after(answer: &reqwest::Response) -> Option<Duration> {
-    let seconds = answer
-        .headers()
-        .get("retry-after")?
-        .to_str()
-        .ok()?
-        .trim()
-        .parse()
-        .ok()?;
+    let seconds = answer.headers().get("retry-after")?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER))
 }

@@ -11,11 +11,8 @@ use crate::small;
 
 fn books_balance(truth: &Truth) -> Result<(), TestCaseError> {
     let inbound = |outcome| truth.count(Direction::Inbound, outcome);
-    let (answered, missed, short) = (
-        inbound(Outcome::Answered),
-        inbound(Outcome::Missed),
-        inbound(Outcome::ShortAbandon),
-    );
+    let (answered, missed, short) =
+        (inbound(Outcome::Answered), inbound(Outcome::Missed), inbound(Outcome::ShortAbandon));
     prop_assert_eq!(truth.offered(), answered + missed + short);
     for call in &truth.calls {
         prop_assert!(call.ended_at >= call.rang_at);
@@ -75,10 +72,7 @@ fn nobody_is_in_two_calls(truth: &Truth) -> Result<(), TestCaseError> {
         if !busy {
             continue;
         }
-        let call = truth
-            .calls
-            .iter()
-            .find(|call| Some(&call.call_id) == interval.call.as_ref());
+        let call = truth.calls.iter().find(|call| Some(&call.call_id) == interval.call.as_ref());
         let covered = call.is_some_and(|call| {
             call.legs
                 .iter()
@@ -106,10 +100,7 @@ fn every_call_begins_and_ends_once(truth: &Truth) -> Result<(), TestCaseError> {
     }
     prop_assert_eq!(told.len(), truth.calls.len());
     for (call, (rings, ends, summaries)) in told {
-        prop_assert!(
-            rings >= 1 && ends == 1 && summaries == 1,
-            "{call}: {rings} {ends} {summaries}"
-        );
+        prop_assert!(rings >= 1 && ends == 1 && summaries == 1, "{call}: {rings} {ends} {summaries}");
     }
     Ok(())
 }
@@ -155,23 +146,14 @@ fn call_and_leg_ids_are_unique_over_seeds_and_workspaces_and_carry_their_second(
     let mut seen: BTreeSet<Id> = BTreeSet::new();
     for seed in 0..20 {
         for workspace in ["ramaiah", "global", "third"] {
-            let scenario = Scenario {
-                workspace: workspace.to_owned(),
-                ..small(seed, 8, 120)
-            };
+            let scenario = Scenario { workspace: workspace.to_owned(), ..small(seed, 8, 120) };
             for call in Day::generate(&scenario).truth.calls {
                 let mut own: BTreeSet<(Id, u32)> =
                     call.legs.iter().map(|leg| (leg.leg_id.clone(), leg.rang_at)).collect();
                 own.insert((call.call_id.clone(), call.rang_at));
                 for (id, second) in own {
-                    assert!(
-                        (16..=17).contains(&id.len()) && id.bytes().all(|digit| digit.is_ascii_digit()),
-                        "{id}"
-                    );
-                    assert!(
-                        id.contains(&scenario.unix_second(second).to_string()),
-                        "{id} at {second}"
-                    );
+                    assert!((16..=17).contains(&id.len()) && id.bytes().all(|digit| digit.is_ascii_digit()), "{id}");
+                    assert!(id.contains(&scenario.unix_second(second).to_string()), "{id} at {second}");
                     assert!(seen.insert(id.clone()), "{id} twice (seed {seed}, {workspace})");
                 }
             }
@@ -187,30 +169,15 @@ fn a_demo_day_shows_everything_a_monitor_should_show() {
         let truth = &day.truth;
         let calls = |wanted: &dyn Fn(&helix_simulator::TrueCall) -> bool| truth.calls.iter().any(wanted);
         assert!(calls(&|call| call.transferred), "no transfer (seed {seed})");
-        assert!(
-            calls(&|call| call.legs.len() >= 2 && !call.transferred),
-            "no hunt (seed {seed})"
-        );
-        assert!(
-            calls(&|call| call.outcome == Outcome::ShortAbandon),
-            "no short abandon (seed {seed})"
-        );
-        assert!(
-            calls(&|call| call.outcome == Outcome::Missed),
-            "no missed call (seed {seed})"
-        );
-        assert!(
-            calls(&|call| call.outcome == Outcome::NoAnswer),
-            "no call back in vain (seed {seed})"
-        );
+        assert!(calls(&|call| call.legs.len() >= 2 && !call.transferred), "no hunt (seed {seed})");
+        assert!(calls(&|call| call.outcome == Outcome::ShortAbandon), "no short abandon (seed {seed})");
+        assert!(calls(&|call| call.outcome == Outcome::Missed), "no missed call (seed {seed})");
+        assert!(calls(&|call| call.outcome == Outcome::NoAnswer), "no call back in vain (seed {seed})");
         assert!(
             calls(&|call| call.follows.is_some() && call.outcome == Outcome::Answered),
             "none reached (seed {seed})"
         );
-        assert!(
-            calls(&|call| call.disposition.starts_with("Wrap up time exceeded")),
-            "seed {seed}"
-        );
+        assert!(calls(&|call| call.disposition.starts_with("Wrap up time exceeded")), "seed {seed}");
         // A hospital that copes, with some trouble.
         let answered = truth.count(Direction::Inbound, Outcome::Answered);
         let percent = 100 * answered / truth.offered();
@@ -231,8 +198,5 @@ fn a_known_seed_is_the_same_day_on_every_machine() {
         hasher.update(&delivery.body);
     }
     // Changes with the generator, on purpose: then write down the new one.
-    assert_eq!(
-        hasher.finalize().to_hex().as_str(),
-        "fd3d49c10ad222549edc3154b3df3c098c24d6cacdd3cca139684e8a7098d680"
-    );
+    assert_eq!(hasher.finalize().to_hex().as_str(), "fd3d49c10ad222549edc3154b3df3c098c24d6cacdd3cca139684e8a7098d680");
 }

@@ -1,12 +1,7 @@
 //! The crate's one integration test binary: laws of the generated truth, of its telling, and of the player.
 
 // The exemption for tests in clippy.toml reaches only functions marked as tests, not their helpers.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::wildcard_enum_match_arm
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::wildcard_enum_match_arm)]
 
 mod faults;
 mod laws;

@@ -31,22 +31,13 @@ async fn take(State(book): State<Shared>, headers: HeaderMap, uri: Uri, body: By
             return (StatusCode::from_u16(status).unwrap(), [("retry-after", "0")]).into_response();
         }
     }
-    let key = headers
-        .get("x-helix-key")
-        .map(|key| key.to_str().unwrap().to_owned())
-        .unwrap_or_default();
+    let key = headers.get("x-helix-key").map(|key| key.to_str().unwrap().to_owned()).unwrap_or_default();
     book.got.push((uri.path().to_owned(), key, body.to_vec()));
-    (
-        StatusCode::ACCEPTED,
-        r#"{"requestId":"r","results":[{"status":"stored"}]}"#,
-    )
-        .into_response()
+    (StatusCode::ACCEPTED, r#"{"requestId":"r","results":[{"status":"stored"}]}"#).into_response()
 }
 
 async fn serve(listener: tokio::net::TcpListener, book: Shared) {
-    axum::serve(listener, Router::new().fallback(take).with_state(book))
-        .await
-        .unwrap();
+    axum::serve(listener, Router::new().fallback(take).with_state(book)).await.unwrap();
 }
 
 async fn ingest() -> (String, Shared) {
@@ -58,10 +49,7 @@ async fn ingest() -> (String, Shared) {
 }
 
 fn options(url: &str) -> Options {
-    let targets = vec![
-        WorkspaceTarget::demo_ramaiah("key-r"),
-        WorkspaceTarget::demo_global("key-g"),
-    ];
+    let targets = vec![WorkspaceTarget::demo_ramaiah("key-r"), WorkspaceTarget::demo_global("key-g")];
     let mut options = Options::demo(url, "key-events", targets);
     (options.hours, options.agents, options.calls_per_hour) = (1, 4, 40);
     (options.speed, options.faults, options.quiet) = (0, Faults::none(), true);
@@ -81,32 +69,18 @@ fn expected(options: &Options) -> BTreeMap<String, Vec<(String, String, Vec<u8>)
             .into_iter()
             .map(|delivery| {
                 let callback = delivery.endpoint == helix_simulator::Endpoint::Callback;
-                let key = if callback {
-                    &target.webhook_key
-                } else {
-                    &options.ingest_key
-                };
+                let key = if callback { &target.webhook_key } else { &options.ingest_key };
                 (delivery.endpoint.path(&target.slug), key.clone(), delivery.body)
             })
             .collect()
     };
-    options
-        .workspaces
-        .iter()
-        .map(|target| (target.slug.clone(), day(target)))
-        .collect()
+    options.workspaces.iter().map(|target| (target.slug.clone(), day(target))).collect()
 }
 
 /// What arrived of one workspace, in order.
 fn of_workspace(book: &Shared, wanted: &[(String, String, Vec<u8>)]) -> Vec<(String, String, Vec<u8>)> {
     let known: std::collections::BTreeSet<_> = wanted.iter().collect();
-    book.lock()
-        .unwrap()
-        .got
-        .iter()
-        .filter(|got| known.contains(got))
-        .cloned()
-        .collect()
+    book.lock().unwrap().got.iter().filter(|got| known.contains(got)).cloned().collect()
 }
 
 #[tokio::test]
@@ -143,11 +117,7 @@ async fn an_ingest_that_restarts_half_way_gets_every_delivery() {
     let address = listener.local_addr().unwrap();
     let book = Shared::default();
     // Its own runtime, so that killing it closes every connection at once, like a killed process.
-    let first = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
+    let first = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let std_listener = listener.into_std().unwrap();
     let shared = Arc::clone(&book);
     first.spawn(async move { serve(tokio::net::TcpListener::from_std(std_listener).unwrap(), shared).await });
@@ -183,10 +153,7 @@ fn by_agent(requests: &[(String, String, Vec<u8>)]) -> BTreeMap<String, Vec<Vec<
     let mut agents: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
     for (_, _, body) in requests.iter().filter(|(path, _, _)| path.ends_with("/agent-event")) {
         let object: serde_json::Value = serde_json::from_slice(body).unwrap();
-        agents
-            .entry(object["data"]["agentId"].to_string())
-            .or_default()
-            .push(body.clone());
+        agents.entry(object["data"]["agentId"].to_string()).or_default().push(body.clone());
     }
     agents
 }
@@ -194,10 +161,7 @@ fn by_agent(requests: &[(String, String, Vec<u8>)]) -> BTreeMap<String, Vec<Vec<
 #[tokio::test]
 async fn several_lanes_lose_nothing_and_keep_the_order_of_each_agent() {
     let (url, book) = ingest().await;
-    let options = Options {
-        concurrency: 8,
-        ..options(&url)
-    };
+    let options = Options { concurrency: 8, ..options(&url) };
     run_until(options.clone(), never()).await.unwrap();
     for (workspace, mut wanted) in expected(&options) {
         let mut got = of_workspace(&book, &wanted);
@@ -211,10 +175,7 @@ async fn several_lanes_lose_nothing_and_keep_the_order_of_each_agent() {
 #[tokio::test]
 async fn simulated_time_runs_as_many_times_faster_as_asked() {
     let (url, _book) = ingest().await;
-    let options = Options {
-        speed: 3_600,
-        ..options(&url)
-    };
+    let options = Options { speed: 3_600, ..options(&url) };
     let began = Instant::now();
     let summary = run_until(options, never()).await.unwrap();
     let simulated = (summary.reached - summary.start).num_milliseconds() as u128;
@@ -224,13 +185,8 @@ async fn simulated_time_runs_as_many_times_faster_as_asked() {
 #[tokio::test]
 async fn a_stop_ends_the_run_cleanly_with_what_was_sent() {
     let (url, book) = ingest().await;
-    let options = Options {
-        speed: 60,
-        ..options(&url)
-    };
-    let summary = run_until(options, tokio::time::sleep(Duration::from_millis(700)))
-        .await
-        .unwrap();
+    let options = Options { speed: 60, ..options(&url) };
+    let summary = run_until(options, tokio::time::sleep(Duration::from_millis(700))).await.unwrap();
     assert!(summary.interrupted);
     assert!(summary.played.sent > 0 && summary.played.sent < summary.planned);
     assert!(book.lock().unwrap().got.len() as u64 >= summary.played.sent);
@@ -238,11 +194,7 @@ async fn a_stop_ends_the_run_cleanly_with_what_was_sent() {
 
 #[tokio::test]
 async fn nobody_there_is_exit_code_3_and_a_wrong_key_is_2() {
-    let closed = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let mut nobody = options(&format!("http://{closed}"));
     nobody.connect_patience = Duration::from_millis(300);
     let error = run_until(nobody, never()).await.unwrap_err();
@@ -267,14 +219,8 @@ async fn agents_and_numbers_are_registered_first_when_there_is_a_key() {
     options.workspaces[0].register_key = Some("key-register".to_owned());
     run_until(options, never()).await.unwrap();
     let (path, key, body) = book.lock().unwrap().got[0].clone();
-    assert_eq!(
-        (path.as_str(), key.as_str()),
-        ("/api/supervisor/register", "key-register")
-    );
+    assert_eq!((path.as_str(), key.as_str()), ("/api/supervisor/register", "key-register"));
     let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
-    assert_eq!(
-        body["agents"],
-        serde_json::json!(["ramaiahadmin", "agent.one", "agent.two", "sim.ramaiah.04"])
-    );
+    assert_eq!(body["agents"], serde_json::json!(["ramaiahadmin", "agent.one", "agent.two", "sim.ramaiah.04"]));
     assert_eq!(body["dids"], serde_json::json!(["918041763400"]));
 }

@@ -11,9 +11,7 @@ pub fn objects(delivery: &Delivery) -> Vec<Value> {
         "application/json" => String::from_utf8(delivery.body.clone()).expect("UTF-8"),
         "application/x-www-form-urlencoded" => {
             let fields: Vec<(String, String)> = form_urlencoded::parse(&delivery.body).into_owned().collect();
-            let [(name, value)] = fields.as_slice() else {
-                panic!("not one field: {fields:?}")
-            };
+            let [(name, value)] = fields.as_slice() else { panic!("not one field: {fields:?}") };
             assert_eq!(name, "data");
             value.clone()
         }
@@ -30,18 +28,10 @@ fn a_fault_free_day_tells_each_true_event_once_in_order_and_in_its_second() {
     for seed in 0..10 {
         let day = Day::generate(&small(seed, 8, 100));
         assert!(day.withheld.is_empty() && day.faults.is_empty(), "seed {seed}");
-        let told: Vec<_> = day
-            .deliveries
-            .iter()
-            .flat_map(|delivery| delivery.events.clone())
-            .collect();
+        let told: Vec<_> = day.deliveries.iter().flat_map(|delivery| delivery.events.clone()).collect();
         assert_eq!(told, day.truth.events, "seed {seed}");
         for delivery in &day.deliveries {
-            assert_eq!(
-                delivery.at / 1000,
-                u64::from(delivery.events[0].occurred_at),
-                "seed {seed}"
-            );
+            assert_eq!(delivery.at / 1000, u64::from(delivery.events[0].occurred_at), "seed {seed}");
         }
         assert!(day.deliveries.is_sorted_by_key(|delivery| delivery.at), "seed {seed}");
     }
@@ -49,16 +39,8 @@ fn a_fault_free_day_tells_each_true_event_once_in_order_and_in_its_second() {
 
 #[test]
 fn every_delivery_parses_as_what_it_claims_and_says_what_happened() {
-    for (seed, style) in [
-        (1, WebhookStyle::Form),
-        (2, WebhookStyle::FormArray),
-        (3, WebhookStyle::Json),
-    ] {
-        let scenario = Scenario {
-            faults: Faults::default(),
-            webhook_style: style,
-            ..Scenario::sample(seed, "global")
-        };
+    for (seed, style) in [(1, WebhookStyle::Form), (2, WebhookStyle::FormArray), (3, WebhookStyle::Json)] {
+        let scenario = Scenario { faults: Faults::default(), webhook_style: style, ..Scenario::sample(seed, "global") };
         let day = Day::generate(&scenario);
         for delivery in &day.deliveries {
             let objects = objects(delivery);
@@ -104,41 +86,21 @@ fn every_delivery_parses_as_what_it_claims_and_says_what_happened() {
 
 #[test]
 fn a_callback_has_every_field_of_the_guide_and_durations_that_add_up() {
-    let scenario = Scenario {
-        faults: Faults::none(),
-        ..Scenario::sample(4, "ramaiah")
-    };
+    let scenario = Scenario { faults: Faults::none(), ..Scenario::sample(4, "ramaiah") };
     let day = Day::generate(&scenario);
     let seconds = |object: &Value, name: &str| {
-        let parts: Vec<u32> = object[name]
-            .as_str()
-            .unwrap()
-            .split(':')
-            .map(|part| part.parse().unwrap())
-            .collect();
+        let parts: Vec<u32> = object[name].as_str().unwrap().split(':').map(|part| part.parse().unwrap()).collect();
         parts[0] * 3600 + parts[1] * 60 + parts[2]
     };
     let mut chains = 0;
-    for delivery in day
-        .deliveries
-        .iter()
-        .filter(|delivery| delivery.endpoint == Endpoint::Callback)
-    {
+    for delivery in day.deliveries.iter().filter(|delivery| delivery.endpoint == Endpoint::Callback) {
         let object = &objects(delivery)[0];
         assert_eq!(object.as_object().unwrap().len(), 38);
-        let call = day
-            .truth
-            .calls
-            .iter()
-            .find(|call| Some(&call.call_id) == delivery.events[0].call.as_ref())
-            .unwrap();
+        let call = day.truth.calls.iter().find(|call| Some(&call.call_id) == delivery.events[0].call.as_ref()).unwrap();
         assert_eq!(seconds(object, "CallDuration"), call.ended_at - call.rang_at);
         assert_eq!(object["StartTime"], scenario.stamp(call.rang_at).as_str());
         assert_eq!(object["EndTime"], scenario.stamp(call.ended_at).as_str());
-        assert!(
-            u64::from(call.ended_at) * 1000 < delivery.at,
-            "a callback comes after the end"
-        );
+        assert!(u64::from(call.ended_at) * 1000 < delivery.at, "a callback comes after the end");
         match call.answered_at {
             Some(answered_at) => {
                 assert_eq!(object["Status"], "Answered");
@@ -147,28 +109,13 @@ fn a_callback_has_every_field_of_the_guide_and_durations_that_add_up() {
                 assert_eq!(seconds(object, "WrapUpDuration"), call.wrap_up);
                 let last = object["AgentID"].as_str().unwrap().rsplit(" -> ").next();
                 assert_eq!(last, call.agents.last().map(|agent| &**agent));
-                assert!(
-                    object["AudioFile"]
-                        .as_str()
-                        .unwrap()
-                        .starts_with("https://recordings.example.invalid/")
-                );
+                assert!(object["AudioFile"].as_str().unwrap().starts_with("https://recordings.example.invalid/"));
             }
-            None => assert_eq!(
-                (&object["Status"], &object["Duration"]),
-                (&"NotAnswered".into(), &"".into())
-            ),
+            None => assert_eq!((&object["Status"], &object["Duration"]), (&"NotAnswered".into(), &"".into())),
         }
         let parts = |name: &str| object[name].as_str().unwrap().split(" -> ").count();
         let legs = call.legs.len().max(1);
-        for name in [
-            "AgentID",
-            "AgentName",
-            "AgentPhoneNumber",
-            "AgentUniqueID",
-            "AgentStatus",
-            "DialStatus",
-        ] {
+        for name in ["AgentID", "AgentName", "AgentPhoneNumber", "AgentUniqueID", "AgentStatus", "DialStatus"] {
             assert_eq!(parts(name), legs, "{name}");
         }
         chains += usize::from(legs > 1);
@@ -178,28 +125,13 @@ fn a_callback_has_every_field_of_the_guide_and_durations_that_add_up() {
 
 #[test]
 fn some_callbacks_come_after_the_next_call_of_their_agent_began() {
-    let day = Day::generate(&Scenario {
-        faults: Faults::none(),
-        ..Scenario::sample(8, "ramaiah")
+    let day = Day::generate(&Scenario { faults: Faults::none(), ..Scenario::sample(8, "ramaiah") });
+    let overtaken = day.truth.events.iter().filter(|event| event.kind == EventKind::Summary).any(|summary| {
+        let call = day.truth.calls.iter().find(|call| Some(&call.call_id) == summary.call.as_ref()).unwrap();
+        day.truth.calls.iter().flat_map(|other| &other.legs).any(|leg| {
+            Some(&leg.agent) == call.agents.last() && leg.rang_at > call.ended_at && leg.rang_at < summary.occurred_at
+        })
     });
-    let overtaken = day
-        .truth
-        .events
-        .iter()
-        .filter(|event| event.kind == EventKind::Summary)
-        .any(|summary| {
-            let call = day
-                .truth
-                .calls
-                .iter()
-                .find(|call| Some(&call.call_id) == summary.call.as_ref())
-                .unwrap();
-            day.truth.calls.iter().flat_map(|other| &other.legs).any(|leg| {
-                Some(&leg.agent) == call.agents.last()
-                    && leg.rang_at > call.ended_at
-                    && leg.rang_at < summary.occurred_at
-            })
-        });
     assert!(overtaken);
 }
 
@@ -209,20 +141,11 @@ fn callers_who_wait_are_told_without_an_agent_and_dialled_calls_as_manual() {
     let (mut without_agent, mut manual) = (0, 0);
     for delivery in &day.deliveries {
         let event = &delivery.events[0];
-        let EventKind::Call {
-            action: CallAction::Calling,
-            ..
-        } = event.kind
-        else {
+        let EventKind::Call { action: CallAction::Calling, .. } = event.kind else {
             continue;
         };
         let data = &objects(delivery)[0]["data"];
-        let call = day
-            .truth
-            .calls
-            .iter()
-            .find(|call| Some(&call.call_id) == event.call.as_ref())
-            .unwrap();
+        let call = day.truth.calls.iter().find(|call| Some(&call.call_id) == event.call.as_ref()).unwrap();
         if event.agent.is_none() {
             assert!(data["agent_id"] == "0" || data["agent_id"] == "", "{data}");
             without_agent += 1;
@@ -233,8 +156,5 @@ fn callers_who_wait_are_told_without_an_agent_and_dialled_calls_as_manual() {
             manual += 1;
         }
     }
-    assert!(
-        without_agent > 20 && manual > 5,
-        "{without_agent} waiting, {manual} manual"
-    );
+    assert!(without_agent > 20 && manual > 5, "{without_agent} waiting, {manual} manual");
 }
