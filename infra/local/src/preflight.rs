@@ -36,7 +36,7 @@ pub(crate) fn check(
 fn busy(name: &str, port: u16) -> String {
     let by = process::listener_of(port).map_or_else(String::new, |who| format!(" by {who}"));
     let variable = ports::variable(name);
-    let other = port.checked_add(10_000).unwrap_or(port - 10_000);
+    let other = port.checked_add(10_000).unwrap_or_else(|| port.saturating_sub(10_000));
     format!(
         "port {port}, which {name} needs, is in use{by}: end that, or move {name} with {variable}={other} or \
          `--port {name}={other}`"
@@ -140,4 +140,16 @@ pub(crate) fn known(components: &[Component], only: &[String]) -> Result<(), Err
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::busy;
+
+    #[test]
+    fn a_busy_port_gets_another_proposed_at_both_ends_of_the_range() {
+        for (port, other) in [(80, 10_080), (4200, 14_200), (65_000, 55_000)] {
+            assert!(busy("ingest", port).contains(&format!("--port ingest={other}")), "{port}");
+        }
+    }
 }

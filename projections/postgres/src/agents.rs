@@ -17,7 +17,7 @@ use sqlx::{PgConnection, Row as _, types::Uuid};
 
 use crate::{
     PostgresError,
-    apply::{Arrived, Changes},
+    batch::{Arrived, Changes},
     rows::{self, bad, moment, to_sql},
 };
 

@@ -12,7 +12,7 @@ use sqlx::{PgConnection, Row as _};
 
 use crate::{
     AllSettings, PostgresError,
-    apply::Changes,
+    batch::Changes,
     rows::{self, bad},
 };
 

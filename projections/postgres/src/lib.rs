@@ -9,6 +9,7 @@
 
 mod agents;
 mod apply;
+mod batch;
 mod calls;
 mod missed;
 mod progress;
@@ -120,7 +121,7 @@ impl PostgresStore {
     }
 
     /// Reads a batch's values; a schema that is new to this process is asked of the registry.
-    async fn decode(&self, batch: &Batch) -> Result<Vec<apply::Arrived>, StoreError> {
+    async fn decode(&self, batch: &Batch) -> Result<Vec<batch::Arrived>, StoreError> {
         let mut facts = Vec::with_capacity(batch.len());
         for slice in &batch.slices {
             for record in &slice.records {
@@ -131,7 +132,7 @@ impl PostgresStore {
                     RegistryError::Codec(error) => poison(error.to_string()),
                     RegistryError::Unreachable { .. } | RegistryError::Refused { .. } => StoreError::unavailable(error),
                 })?;
-                facts.push(apply::Arrived { fact, partition: slice.partition, offset: record.offset });
+                facts.push(batch::Arrived { fact, partition: slice.partition, offset: record.offset });
             }
         }
         Ok(facts)

@@ -9,7 +9,7 @@ use helix_fold::{
 use helix_schemas::names::{CallId, WorkspaceId};
 use sqlx::PgConnection;
 
-use crate::{PostgresError, apply::Changes, calls::Touched, rows};
+use crate::{PostgresError, batch::Changes, calls::Touched, rows};
 
 pub(crate) async fn apply(
     tx: &mut PgConnection,

@@ -4,7 +4,7 @@ use std::{path::Path, process::ExitCode, time::Duration};
 
 use helix_schemas::{registry::Registry, schema::SUBJECTS};
 
-use crate::{failure::Failure, services::load};
+use crate::{failure::Failure, setup::load};
 
 /// Topics, schemas and tables as this build needs them. Idempotent.
 pub(crate) async fn init(config: Option<&Path>) -> Result<ExitCode, Failure> {

@@ -10,6 +10,7 @@ mod past_boards;
 mod projectors;
 mod replay;
 mod services;
+mod setup;
 mod simulate;
 mod stack;
 

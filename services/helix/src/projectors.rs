@@ -1,9 +1,8 @@
 //! `helix project`: an engine over a store, with health and metrics beside it.
 
-use std::{collections::BTreeMap, path::Path, process::ExitCode, sync::Arc, time::Duration};
+use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use helix_clickhouse::ClickHouseStore;
-use helix_fold::settings::Settings;
 use helix_kit::{
     config::{Config, ProjectorConfig},
     http::{Readiness, bind, finish, health_routes, serve, shutdown_signal},
@@ -15,7 +14,6 @@ use helix_runtime::{Engine, EngineConfig, Membership, Status, Store};
 use helix_schemas::{
     codec::Codec,
     fact::Fact,
-    names::WorkspaceId,
     registry::{Registry, RegistryError},
     topics,
 };
@@ -24,7 +22,7 @@ use tokio::{sync::watch, task::AbortHandle};
 use crate::{
     cli::Projection,
     failure::Failure,
-    services::{load, metrics},
+    setup::{load, metrics, settings},
 };
 
 const CONSUMER: &str = "consumer";
@@ -33,25 +31,6 @@ const STORE: &str = "store";
 const LIVE_AGAIN: Duration = Duration::from_secs(10);
 /// A component that is not there yet is asked again this often.
 const AGAIN: Duration = Duration::from_millis(500);
-
-/// Settings of every configured workspace.
-pub(crate) fn settings(config: &Config) -> Result<BTreeMap<WorkspaceId, Settings>, Failure> {
-    let mut all = BTreeMap::new();
-    for (slug, workspace) in &config.workspaces {
-        let slug = WorkspaceId::new(slug).map_err(|error| Failure::of(2, &error))?;
-        let zone = workspace
-            .zone
-            .parse()
-            .map_err(|_| Failure::usage(format!("workspaces.{slug}.zone is no IANA time zone: {}", workspace.zone)))?;
-        let own = Settings {
-            short_abandon_seconds: workspace.short_abandon_seconds,
-            service_level_seconds: workspace.service_level_seconds,
-            zone,
-        };
-        all.insert(slug, own);
-    }
-    Ok(all)
-}
 
 pub(crate) fn engine_config(
     config: &Config,

@@ -27,8 +27,8 @@ use sqlx::PgPool;
 use crate::{
     cli::{AuditVerb, Clock, FilterArgs, Projection, ProjectionVerb, ReplayVerb},
     failure::Failure,
-    projectors::{POSTGRES_GROUP, engine_config, settings},
-    services::load,
+    projectors::{POSTGRES_GROUP, engine_config},
+    setup::{load, settings},
 };
 
 fn moment(text: &str) -> Result<OccurredAt, Failure> {

@@ -16,20 +16,8 @@ use crate::{
     cli::{ClickhouseLocalOptions, RegistryOptions},
     failure::Failure,
     past_boards::FromLog,
-    projectors::settings,
+    setup::{load, metrics, settings},
 };
-
-/// Configuration of the local stack, where none is named and there is one.
-const LOCAL: &str = ".helix/helix.toml";
-
-pub(crate) fn load(config: Option<&Path>) -> Result<Config, Failure> {
-    let local = Path::new(LOCAL);
-    Ok(Config::load(config.or_else(|| local.is_file().then_some(local)))?)
-}
-
-pub(crate) fn metrics(service: &'static str) -> Result<telemetry::MetricsHandle, Failure> {
-    telemetry::start_metrics(service).map_err(|error| Failure::of(1, &error))
-}
 
 pub(crate) async fn ingest(config: Option<&Path>) -> Result<ExitCode, Failure> {
     let config = load(config)?;

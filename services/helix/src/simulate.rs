@@ -6,7 +6,11 @@ use chrono::{Days, NaiveDateTime, NaiveTime, TimeZone, Utc};
 use helix_kit::config::Config;
 use helix_simulator::{Faults, Options, WorkspaceTarget};
 
-use crate::{cli::SimulateOptions, failure::Failure, projectors::settings, services::load};
+use crate::{
+    cli::SimulateOptions,
+    failure::Failure,
+    setup::{load, settings},
+};
 
 pub(crate) async fn run(config: Option<&Path>, asked: SimulateOptions) -> Result<ExitCode, Failure> {
     let config = load(config)?;
