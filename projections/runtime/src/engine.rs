@@ -16,15 +16,15 @@ use std::{
 
 use bytes::Bytes;
 use rdkafka::{
-    ClientConfig, ClientContext, Message, Offset as KafkaOffset, Statistics, TopicPartitionList,
-    config::RDKafkaLogLevel,
-    consumer::{BaseConsumer, Consumer, ConsumerContext},
+    Message, Offset as KafkaOffset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
-    types::RDKafkaRespErr,
 };
 use tokio::{runtime::Handle, sync::oneshot};
 
 use crate::{
+    client::{Callbacks, Rebalance, client_config},
+    config::{EngineConfig, Membership},
     metrics::Meter,
     status::Status,
     store::{Batch, Epoch, NextOffset, Offset, Position, Record, Slice, Store, StoreError},
@@ -37,36 +37,6 @@ const LAST_RETRY: Duration = Duration::from_secs(5);
 /// A store that has not answered within this time does not answer: its connection may hang for ever.
 const STORE_PATIENCE: Duration = Duration::from_secs(30);
 const METADATA: Duration = Duration::from_secs(10);
-
-/// How this instance shares the topic with others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Membership {
-    /// Partitions are shared out among the instances of the group.
-    Group,
-    /// This instance takes every partition; an older one is fenced by the epoch.
-    All,
-}
-
-/// How to run.
-#[derive(Debug, Clone)]
-pub struct EngineConfig {
-    /// Bootstrap brokers.
-    pub brokers: String,
-    /// The topic.
-    pub topic: String,
-    /// Consumer group; its offsets are never committed, it only shares out partitions.
-    pub group: String,
-    /// A name for this instance that survives restarts (static membership); a new member at each start where absent.
-    pub instance: Option<String>,
-    /// How partitions are shared.
-    pub membership: Membership,
-    /// A batch is cut at this many records,
-    pub batch_records: usize,
-    /// or this many bytes,
-    pub batch_bytes: usize,
-    /// or this long after its first record.
-    pub batch_time: Duration,
-}
 
 /// Why the engine stopped by itself.
 #[derive(Debug, thiserror::Error)]
@@ -141,70 +111,6 @@ impl<S: Store + 'static> Engine<S> {
             () = shutdown => stop.store(true, Ordering::Relaxed),
         }
         ended.await.map_err(|_| EngineError::Thread)?
-    }
-}
-
-enum Rebalance {
-    Assigned(Vec<i32>),
-    Revoked(Vec<i32>),
-}
-
-/// What the client's callbacks tell the loop.
-struct Callbacks {
-    topic: String,
-    rebalances: Mutex<Vec<Rebalance>>,
-    status: Status,
-    /// Set when the loop has ended: closing the client revokes what is left, and nobody works off notes any more.
-    ended: AtomicBool,
-}
-
-impl ClientContext for Callbacks {
-    fn stats(&self, statistics: Statistics) {
-        let Some(topic) = statistics.topics.get(&self.topic) else {
-            return;
-        };
-        for (partition, told) in &topic.partitions {
-            if *partition >= 0 && told.hi_offset >= 0 {
-                self.status.high_water(*partition, told.hi_offset);
-            }
-        }
-    }
-
-    fn error(&self, error: KafkaError, _reason: &str) {
-        tracing::warn!(%error, "kafka client");
-    }
-
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        match level {
-            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
-                tracing::error!(facility, "{message}");
-            }
-            RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice => tracing::warn!(facility, "{message}"),
-            RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => tracing::debug!(facility, "{message}"),
-        }
-    }
-}
-
-impl ConsumerContext for Callbacks {
-    /// Only notes the event: the loop reads progress from the store before it assigns.
-    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
-        if self.ended.load(Ordering::Relaxed) {
-            if let Err(error) = consumer.incremental_unassign(partitions) {
-                tracing::debug!(%error, "partitions could not be given back while closing");
-            }
-            return;
-        }
-        let partitions = partitions
-            .elements()
-            .iter()
-            .map(rdkafka::topic_partition_list::TopicPartitionListElem::partition)
-            .collect();
-        let event = if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            Rebalance::Assigned(partitions)
-        } else {
-            Rebalance::Revoked(partitions)
-        };
-        self.rebalances.lock().unwrap_or_else(PoisonError::into_inner).push(event);
     }
 }
 
@@ -659,30 +565,4 @@ impl<S: Store> Loop<S> {
 fn now_millis() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-fn client_config(config: &EngineConfig) -> ClientConfig {
-    let mut client = ClientConfig::new();
-    client
-        .set("bootstrap.servers", &config.brokers)
-        .set("group.id", &config.group)
-        .set("enable.auto.commit", "false")
-        .set("enable.auto.offset.store", "false")
-        // A projection that finds its offset gone stops with an alarm instead of jumping.
-        .set("auto.offset.reset", "error")
-        .set("partition.assignment.strategy", "cooperative-sticky")
-        .set("session.timeout.ms", "10000")
-        .set("heartbeat.interval.ms", "2000")
-        .set("max.poll.interval.ms", "300000")
-        .set("statistics.interval.ms", "1000")
-        .set("fetch.wait.max.ms", "100")
-        .set("fetch.error.backoff.ms", "100")
-        .set("reconnect.backoff.max.ms", "2000")
-        // Memory stays flat whatever the backlog: the client holds at most this much ahead of us.
-        .set("queued.max.messages.kbytes", "16384")
-        .set("allow.auto.create.topics", "false");
-    if let (Some(instance), Membership::Group) = (&config.instance, config.membership) {
-        client.set("group.instance.id", instance);
-    }
-    client
 }

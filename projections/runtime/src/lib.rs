@@ -11,11 +11,14 @@
 //! - Whoever acquires a partition raises its epoch first. An instance that lost it meets [`StoreError::Fenced`] and
 //!   changes nothing.
 
+mod client;
+mod config;
 mod engine;
 mod metrics;
 mod status;
 mod store;
 
-pub use engine::{Engine, EngineConfig, EngineError, Membership};
+pub use config::{EngineConfig, Membership};
+pub use engine::{Engine, EngineError};
 pub use status::{PartitionStatus, Status};
 pub use store::{Batch, Epoch, Lag, NextOffset, Offset, Position, Record, Slice, Store, StoreError};
