@@ -14,6 +14,7 @@ use crate::{
     log_files,
     ports::{PortChoice, Ports},
     preflight,
+    secrets::Secrets,
     stack::Plan,
     state::{Condition, Phase, StackState},
     supervisor,
@@ -90,6 +91,8 @@ pub fn up(options: &UpOptions, out: &mut dyn Write) -> Result<(), Error> {
     preflight::check(&home, &plan.ports, &tools, &|name| plan.chosen(name), plan.least_free_bytes)?;
     plan.ports.save(&home)?;
     plan.save(&home)?;
+    // Made here, in a process that ends soon: hashing passwords takes memory that an allocator may keep.
+    Secrets::ensure(&home, &plan.workspaces)?;
     let stale = home.run().join("state.json");
     match std::fs::remove_file(&stale) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(Error::file("remove", stale)(error)),
