@@ -56,7 +56,8 @@ SELECT
     did,
     fromUnixTimestamp64Milli(at, 'UTC') AS missed_at,
     if(is_closed, 'closed', 'open') AS status,
-    toInt64(outbound_until) - (toInt64(outbound_ever) - toInt64(outbound_from_here)) AS attempts,
+    -- An answer that the facts put before the miss it closes leaves no time for an attempt.
+    greatest(toInt64(outbound_until) - (toInt64(outbound_ever) - toInt64(outbound_from_here)), 0) AS attempts,
     if(outcome = 'short_abandon', 50, 100) + least(10 * others_missed, 50) AS priority,
     fromUnixTimestamp64Milli(at + 600000, 'UTC') AS due_at,
     if(is_closed, fromUnixTimestamp64Milli(closing.1, 'UTC'), NULL) AS closed_at,
