@@ -9,7 +9,7 @@ RUN npm run build
 
 FROM rust:1.95.0-slim-bookworm AS build
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends cmake g++ make pkg-config zlib1g-dev \
+    && apt-get install -y --no-install-recommends cmake g++ make libssl-dev pkg-config zlib1g-dev \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
@@ -22,7 +22,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 FROM debian:12.11-slim
 # Time zones are compiled in; certificates are for https upstreams.
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends ca-certificates zlib1g \
+    && apt-get install -y --no-install-recommends ca-certificates libssl3 zlib1g \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin helix \
     && install -d -o helix -g helix -m 0700 /var/lib/helix

@@ -1,6 +1,6 @@
 //! `helix.toml`: the services' configuration for this home, over the defaults of helix-kit.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, path::Path};
 
 use helix_kit::config::Config;
 
@@ -25,8 +25,8 @@ fn list(texts: &[String]) -> String {
     format!("[{}]", items.join(", "))
 }
 
-/// The text of the file.
-pub(crate) fn text(ports: &Ports, secrets: &Secrets, workspaces: &[Workspace]) -> String {
+/// The text of the file; `spool` is the folder of ingest's spool.
+pub(crate) fn text(spool: &Path, ports: &Ports, secrets: &Secrets, workspaces: &[Workspace]) -> String {
     let mut out = String::from("# Written anew by each `helix up`; changes made here are lost.\n");
     // Writing to a String cannot fail, so what `write!` gives back says nothing.
     let mut line = |text: String| {
@@ -46,8 +46,10 @@ pub(crate) fn text(ports: &Ports, secrets: &Secrets, workspaces: &[Workspace]) -
     let telephony = redis_url("redis-telephony", secrets.redis_telephony.reveal(), ports);
     section("telephony_redis", &[("url", quoted(&telephony))]);
     let ingest_url = quoted(&format!("http://{}", ports.address("ingest")));
-    let ingest_key = quoted(secrets.ingest_key.reveal());
-    section("ingest", &[("listen", listen("ingest")), ("url", ingest_url), ("key", ingest_key)]);
+    section("ingest", &[("listen", listen("ingest")), ("url", ingest_url)]);
+    section("spool", &[("folder", quoted(&spool.display().to_string()))]);
+    let account_key = quoted(secrets.ingest_key.reveal());
+    section("accounts.ozonetel", &[("key", account_key), ("zone", quoted("Asia/Kolkata"))]);
     for projector in ["postgres", "clickhouse", "live"] {
         section(
             &format!("project.{projector}"),
@@ -96,7 +98,7 @@ pub(crate) fn text(ports: &Ports, secrets: &Secrets, workspaces: &[Workspace]) -
 /// Writes the file anew and reads it as the services will.
 pub(crate) fn write(home: &Home, ports: &Ports, secrets: &Secrets, workspaces: &[Workspace]) -> Result<(), Error> {
     let path = home.helix_toml();
-    files::write(&path, &text(ports, secrets, workspaces), files::PRIVATE)?;
+    files::write(&path, &text(&home.data("spool"), ports, secrets, workspaces), files::PRIVATE)?;
     Config::load(Some(&path))?;
     Ok(())
 }

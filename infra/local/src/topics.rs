@@ -65,17 +65,18 @@ pub struct Ensured {
     pub corrected: Vec<String>,
 }
 
-/// Makes the topics that are missing and checks those that are there.
+/// Makes the topics that are missing and checks those that are there. `connection` is how to reach the brokers, in
+/// librdkafka's words.
 ///
 /// # Errors
 /// [`TopicError`].
-pub async fn ensure(brokers: &str, replicas: i32) -> Result<Ensured, TopicError> {
+pub async fn ensure(connection: &[(String, String)], replicas: i32) -> Result<Ensured, TopicError> {
+    let brokers = connection.iter().find(|(name, _)| name == "bootstrap.servers").map_or("", |(_, value)| value);
     let unreachable = |source| TopicError::Unreachable { brokers: brokers.to_owned(), source };
-    let client: AdminClient<DefaultClientContext> = ClientConfig::new()
-        .set("bootstrap.servers", brokers)
-        .set("client.id", "helix-topics")
-        .create()
-        .map_err(unreachable)?;
+    let mut settings = ClientConfig::new();
+    settings.extend(connection.iter().cloned());
+    let client: AdminClient<DefaultClientContext> =
+        settings.set("client.id", "helix-topics").create().map_err(unreachable)?;
     let options = AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE));
     let settings: Vec<(TopicSpec, Vec<(&str, String)>)> =
         ALL.into_iter().map(|topic| (topic, topic.settings(replicas))).collect();

@@ -83,8 +83,8 @@ impl ConsumerContext for Callbacks {
 /// The consumer's settings; each that differs from the client's default says why.
 pub(crate) fn client_config(config: &EngineConfig) -> ClientConfig {
     let mut client = ClientConfig::new();
+    client.extend(config.connection.iter().cloned());
     client
-        .set("bootstrap.servers", &config.brokers)
         .set("group.id", &config.group)
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")

@@ -14,8 +14,8 @@ pub enum Membership {
 /// How to run.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
-    /// Bootstrap brokers.
-    pub brokers: String,
+    /// How to reach the brokers: librdkafka's settings, `bootstrap.servers` among them.
+    pub connection: Vec<(String, String)>,
     /// The topic.
     pub topic: String,
     /// Consumer group; its offsets are never committed, it only shares out partitions.

@@ -9,7 +9,7 @@ use crate::{failure::Failure, setup::load};
 /// Topics, schemas and tables as this build needs them. Idempotent.
 pub(crate) async fn init(config: Option<&Path>) -> Result<ExitCode, Failure> {
     let config = load(config)?;
-    let ensured = helix_local::topics::ensure(&config.log.brokers, config.log.replicas)
+    let ensured = helix_local::topics::ensure(&config.log.connection(), config.log.replicas)
         .await
         .map_err(|error| Failure::unreachable("the log", &error))?;
     println!("topics made: {}; settings corrected: {}", list(&ensured.made), list(&ensured.corrected));

@@ -39,7 +39,7 @@ pub(crate) fn engine_config(
     membership: Membership,
 ) -> EngineConfig {
     EngineConfig {
-        brokers: config.log.brokers.clone(),
+        connection: config.log.connection(),
         topic: topics::FACTS.to_owned(),
         group,
         instance: (!own.instance.is_empty()).then(|| own.instance.clone()),

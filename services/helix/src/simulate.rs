@@ -36,10 +36,15 @@ pub(crate) async fn run(config: Option<&Path>, asked: SimulateOptions) -> Result
         faults: if asked.clean { Faults::none() } else { Faults::default() },
         concurrency: asked.concurrency,
         json: asked.json,
-        ..Options::demo(&ingest, config.ingest.key.reveal(), targets)
+        ..Options::demo(&ingest, account_key(&config), targets)
     };
     helix_simulator::run(options).await.map_err(|error| Failure::of(error.exit_code(), &error))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The key of the account that the simulated provider posts for: the first one.
+fn account_key(config: &Config) -> &str {
+    config.accounts.values().next().map_or("", |account| account.key.reveal())
 }
 
 fn targets(config: &Config) -> Vec<WorkspaceTarget> {
@@ -50,7 +55,7 @@ fn targets(config: &Config) -> Vec<WorkspaceTarget> {
             slug: slug.clone(),
             username: "demo_user".to_owned(),
             // What the provider puts into the callback's body; never stored.
-            api_key: config.ingest.key.reveal().to_owned(),
+            api_key: config.account_of(workspace).map_or("", |(_, account)| account.key.reveal()).to_owned(),
             webhook_key: workspace.webhook_key.reveal().to_owned(),
             register_key: Some(workspace.register_key.reveal().to_owned()),
             sidecar_url: workspace.sidecar_url.clone(),

@@ -149,8 +149,8 @@ impl Reader {
         readiness: Readiness,
     ) -> Result<Self, KafkaError> {
         let mut settings = ClientConfig::new();
+        settings.extend(log.connection());
         settings
-            .set("bootstrap.servers", &log.brokers)
             .set("client.id", "helix-ingest-directory")
             // Assigned by hand: no group is ever joined and nothing is committed, but the client wants a name.
             .set("group.id", "helix-ingest-directory")

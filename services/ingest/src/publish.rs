@@ -116,8 +116,8 @@ pub struct Pending {
 
 fn settings(config: &LogConfig) -> ClientConfig {
     let mut settings = ClientConfig::new();
+    settings.extend(config.connection());
     settings
-        .set("bootstrap.servers", &config.brokers)
         .set("client.id", "helix-ingest")
         .set("enable.idempotence", "true")
         .set("acks", "all")

@@ -44,12 +44,16 @@ pub struct Config {
     pub telephony_redis: RedisConfig,
     /// The HTTP edge.
     pub ingest: IngestConfig,
+    /// What ingest keeps on its own disk while the log does not acknowledge.
+    pub spool: SpoolConfig,
     /// The projectors, by name: `postgres`, `clickhouse`, `live`.
     pub project: ProjectConfig,
     /// Tokens.
     pub auth: AuthConfig,
     /// Logs.
     pub telemetry: TelemetryConfig,
+    /// The provider's accounts whose webhooks are taken, by a name of our own.
+    pub accounts: BTreeMap<String, AccountConfig>,
     /// Every hospital of this installation, by slug.
     pub workspaces: BTreeMap<String, WorkspaceConfig>,
 }
@@ -70,6 +74,84 @@ pub struct LogConfig {
     pub linger: Duration,
     /// Bound of the producer's queue, KiB.
     pub queue_kib: u32,
+    /// Encryption of the connections to the brokers.
+    pub tls: TlsConfig,
+    /// Who we are to the brokers.
+    pub sasl: SaslConfig,
+}
+
+/// `[log.tls]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    /// Whether the brokers are spoken to over TLS. Their certificates and names are always verified.
+    pub enabled: bool,
+    /// PEM of the authorities that are trusted; empty: those of the machine.
+    pub ca: PathBuf,
+    /// PEM of our own certificate, where brokers ask for one; empty: none.
+    pub certificate: PathBuf,
+    /// PEM of its private key.
+    pub key: PathBuf,
+    /// Password of that key, where it has one.
+    pub key_password: Secret,
+}
+
+/// `[log.sasl]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SaslConfig {
+    /// `SCRAM-SHA-256`, `SCRAM-SHA-512` or `PLAIN`; empty: none.
+    pub mechanism: String,
+    /// User.
+    pub username: String,
+    /// Its password.
+    pub password: Secret,
+}
+
+impl LogConfig {
+    /// What every Kafka client of Helix is told about how to reach the brokers, as librdkafka's settings.
+    #[must_use]
+    pub fn connection(&self) -> Vec<(String, String)> {
+        let mut settings = vec![("bootstrap.servers".to_owned(), self.brokers.clone())];
+        let mut set = |name: &str, value: String| {
+            if !value.is_empty() {
+                settings.push((name.to_owned(), value));
+            }
+        };
+        let protocol = match (self.tls.enabled, self.sasl.mechanism.is_empty()) {
+            (false, true) => return settings,
+            (true, true) => "ssl",
+            (false, false) => "sasl_plaintext",
+            (true, false) => "sasl_ssl",
+        };
+        set("security.protocol", protocol.to_owned());
+        if self.tls.enabled {
+            set("ssl.ca.location", self.tls.ca.display().to_string());
+            set("ssl.certificate.location", self.tls.certificate.display().to_string());
+            set("ssl.key.location", self.tls.key.display().to_string());
+            set("ssl.key.password", self.tls.key_password.reveal().to_owned());
+            set("enable.ssl.certificate.verification", "true".to_owned());
+            set("ssl.endpoint.identification.algorithm", "https".to_owned());
+        }
+        set("sasl.mechanism", self.sasl.mechanism.clone());
+        set("sasl.username", self.sasl.username.clone());
+        set("sasl.password", self.sasl.password.reveal().to_owned());
+        settings
+    }
+}
+
+/// `[spool]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpoolConfig {
+    /// Folder of its file, on a disk of this machine, this instance's alone. Empty: no spool, and an event that the
+    /// log does not acknowledge is answered 503.
+    pub folder: PathBuf,
+    /// Bound, MiB of records.
+    pub limit_mib: u64,
+    /// A record that the log has not acknowledged after this time goes to the spool. Below `log.delivery_timeout`.
+    #[serde(with = "humantime_serde")]
+    pub after: Duration,
 }
 
 /// `[registry]`
@@ -120,15 +202,51 @@ pub struct IngestConfig {
     pub listen: SocketAddr,
     /// Under which URL sidecars reach it: for the directory, and to know whether it is there.
     pub url: String,
-    /// The provider account's secret.
-    pub key: Secret,
     /// Largest body, bytes.
     pub body_limit: usize,
     /// A request is answered within this time, with 503 if need be. Above `log.delivery_timeout`.
     #[serde(with = "humantime_serde")]
     pub deadline: Duration,
-    /// The account's time zone (IANA), of every naive time the provider sends.
+    /// A client that has not sent its headers within this time is disconnected; so is one that sends nothing more.
+    #[serde(with = "humantime_serde")]
+    pub header_timeout: Duration,
+    /// Most connections at once; more wait to be accepted.
+    pub connections: usize,
+    /// Addresses and networks of our own gateways: the last other address in their `X-Forwarded-For` is the source.
+    pub trusted_proxies: Vec<String>,
+}
+
+/// `[accounts.<name>]`: one account at the provider.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountConfig {
+    /// The secret of its webhooks, and of its callbacks' `Apikey`.
+    pub key: Secret,
+    /// Its time zone (IANA), of every naive time it sends.
     pub zone: String,
+    /// Addresses and networks it may post from; empty: any.
+    #[serde(default)]
+    pub allowed_sources: Vec<String>,
+    /// Events a second that it may post without a known workspace, and of each burst.
+    #[serde(default)]
+    pub rate: RateConfig,
+}
+
+/// How many events are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RateConfig {
+    /// Events a second.
+    pub per_second: u32,
+    /// Events at once after a quiet time.
+    pub burst: u32,
+}
+
+impl Default for RateConfig {
+    /// More than any hospital has been seen to need, and less than would starve the others.
+    fn default() -> Self {
+        Self { per_second: 2_000, burst: 10_000 }
+    }
 }
 
 /// `[project]`
@@ -141,6 +259,8 @@ pub struct ProjectConfig {
     pub clickhouse: ProjectorConfig,
     /// `project live`
     pub live: ProjectorConfig,
+    /// `project forward`
+    pub forward: ProjectorConfig,
 }
 
 /// `[project.<name>]`
@@ -192,6 +312,18 @@ pub struct WorkspaceConfig {
     pub name: String,
     /// IANA zone of its days.
     pub zone: String,
+    /// Which of `[accounts]` its callbacks come from; not needed where there is one.
+    #[serde(default)]
+    pub account: Option<String>,
+    /// Addresses and networks its callbacks may come from; empty: any.
+    #[serde(default)]
+    pub allowed_sources: Vec<String>,
+    /// Events it may have taken.
+    #[serde(default)]
+    pub rate: RateConfig,
+    /// A sidecar of its own that speaks the older contract, to which `project forward` delivers its facts.
+    #[serde(default)]
+    pub forward: Option<ForwardConfig>,
     /// Secret of its callbacks.
     pub webhook_key: Secret,
     /// Secret of its sidecar for the directory.
@@ -217,6 +349,31 @@ pub struct WorkspaceConfig {
     /// People who may sign in with a password.
     #[serde(default)]
     pub users: Vec<UserConfig>,
+}
+
+/// `[workspaces.<slug>.forward]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForwardConfig {
+    /// Base URL of the receiver.
+    pub url: String,
+    /// Sent as `X-Helix-Key`, where the receiver asks for one.
+    #[serde(default)]
+    pub key: Secret,
+    /// How long the receiver may take to answer one event.
+    #[serde(with = "humantime_serde", default = "five_seconds")]
+    pub timeout: Duration,
+    /// Requests in flight at once, each of another agent.
+    #[serde(default = "eight")]
+    pub concurrency: usize,
+}
+
+const fn five_seconds() -> Duration {
+    Duration::from_secs(5)
+}
+
+const fn eight() -> usize {
+    8
 }
 
 const fn ten() -> i64 {
@@ -276,6 +433,7 @@ impl Config {
         if self.log.replicas < 1 {
             return fail("log.replicas must be at least 1".to_owned());
         }
+        self.check_edge().map_err(ConfigError::Check)?;
         let mut redis: BTreeMap<&str, &str> = BTreeMap::new();
         for (slug, workspace) in &self.workspaces {
             let good = !slug.is_empty()
@@ -284,13 +442,107 @@ impl Config {
             if !good {
                 return fail(format!("workspaces.{slug}: a slug is 1 to 63 of a-z, 0-9 and -"));
             }
-            if workspace.webhook_key.is_empty() || workspace.register_key.is_empty() {
-                return fail(format!("workspaces.{slug}: webhook_key and register_key must be set"));
-            }
             if let Some(other) = redis.insert(workspace.redis_url.reveal(), slug) {
                 return fail(format!("workspaces.{slug}.redis_url is also that of {other}: each has its own"));
             }
         }
+        Ok(())
+    }
+
+    /// What ingest, the accounts and the workspaces' doors must fit.
+    fn check_edge(&self) -> Result<(), String> {
+        let (log, spool) = (&self.log, &self.spool);
+        if spool.after >= log.delivery_timeout {
+            return Err("spool.after must be below log.delivery_timeout".to_owned());
+        }
+        if !["", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"].contains(&log.sasl.mechanism.as_str()) {
+            return Err("log.sasl.mechanism must be SCRAM-SHA-256, SCRAM-SHA-512 or PLAIN".to_owned());
+        }
+        if log.sasl.mechanism.is_empty() != log.sasl.username.is_empty() {
+            return Err("log.sasl: mechanism and username go together".to_owned());
+        }
+        let tls = &log.tls;
+        if tls.certificate.as_os_str().is_empty() != tls.key.as_os_str().is_empty() {
+            return Err("log.tls: certificate and key go together".to_owned());
+        }
+        networks("ingest.trusted_proxies", &self.ingest.trusted_proxies)?;
+        // One secret opens one door: a second use of it would let one hospital in at another's.
+        let accounts = self.accounts.iter().map(|(name, account)| (format!("accounts.{name}.key"), &account.key));
+        let workspaces = self.workspaces.iter().flat_map(|(slug, workspace)| {
+            let named = |key: &str| format!("workspaces.{slug}.{key}");
+            [(named("webhook_key"), &workspace.webhook_key), (named("register_key"), &workspace.register_key)]
+        });
+        let mut keys: BTreeMap<&str, String> = BTreeMap::new();
+        for (name, secret) in accounts.chain(workspaces) {
+            if secret.reveal().len() < SHORTEST_KEY {
+                return Err(format!("{name} must be set, to at least {SHORTEST_KEY} characters"));
+            }
+            if let Some(other) = keys.insert(secret.reveal(), name.clone()) {
+                return Err(format!("{name} is also {other}: each has its own"));
+            }
+        }
+        for (name, account) in &self.accounts {
+            zone(&format!("accounts.{name}.zone"), &account.zone)?;
+            networks(&format!("accounts.{name}.allowed_sources"), &account.allowed_sources)?;
+            rate(&format!("accounts.{name}.rate"), account.rate)?;
+        }
+        for (slug, workspace) in &self.workspaces {
+            zone(&format!("workspaces.{slug}.zone"), &workspace.zone)?;
+            networks(&format!("workspaces.{slug}.allowed_sources"), &workspace.allowed_sources)?;
+            rate(&format!("workspaces.{slug}.rate"), workspace.rate)?;
+            if workspace.account.as_ref().is_some_and(|account| !self.accounts.contains_key(account)) {
+                return Err(format!("workspaces.{slug}.account is none of [accounts]"));
+            }
+            if workspace.account.is_none() && self.accounts.len() > 1 {
+                return Err(format!("workspaces.{slug}.account must say which of [accounts] its callbacks come from"));
+            }
+            if let Some(forward) = &workspace.forward {
+                if !(forward.url.starts_with("http://") || forward.url.starts_with("https://")) {
+                    return Err(format!("workspaces.{slug}.forward.url is no http or https URL"));
+                }
+                if forward.concurrency == 0 {
+                    return Err(format!("workspaces.{slug}.forward.concurrency must be at least 1"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The account of a workspace's callbacks.
+    #[must_use]
+    pub fn account_of(&self, workspace: &WorkspaceConfig) -> Option<(&str, &AccountConfig)> {
+        let found = match &workspace.account {
+            Some(name) => self.accounts.get_key_value(name),
+            None => self.accounts.first_key_value(),
+        };
+        found.map(|(name, account)| (name.as_str(), account))
+    }
+}
+
+/// Shortest secret that is taken, characters.
+const SHORTEST_KEY: usize = 16;
+
+fn zone(name: &str, text: &str) -> Result<(), String> {
+    text.parse::<chrono_tz::Tz>().map(|_| ()).map_err(|_| format!("{name} {text:?} is no IANA time zone"))
+}
+
+fn networks(name: &str, texts: &[String]) -> Result<(), String> {
+    match texts.iter().find(|text| network(text).is_none()) {
+        Some(text) => Err(format!("{name}: {text:?} is no address or network, as 203.0.113.7 or 203.0.113.0/24")),
+        None => Ok(()),
+    }
+}
+
+/// An address, or a network as `203.0.113.0/24`.
+#[must_use]
+pub fn network(text: &str) -> Option<ipnet::IpNet> {
+    text.parse().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(ipnet::IpNet::from))
+}
+
+fn rate(name: &str, rate: RateConfig) -> Result<(), String> {
+    if rate.per_second == 0 || rate.burst == 0 {
+        Err(format!("{name}: per_second and burst are at least 1"))
+    } else {
         Ok(())
     }
 }

@@ -84,7 +84,7 @@ impl Cut {
 
 /// The facts topic of an installation.
 pub struct FactLog {
-    brokers: String,
+    connection: Vec<(String, String)>,
     registry: Registry,
     codec: Arc<Codec<Fact>>,
     runtime: Handle,
@@ -92,7 +92,7 @@ pub struct FactLog {
 
 impl std::fmt::Debug for FactLog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FactLog").field("brokers", &self.brokers).finish_non_exhaustive()
+        f.write_str("FactLog")
     }
 }
 
@@ -105,12 +105,13 @@ impl FactLog {
         let registry = Registry::new(&config.registry.url);
         let codec =
             registry.fact_codec().await.map_err(|error| ReplayError::unreachable("the schema registry", error))?;
-        Ok(Self { brokers: config.log.brokers.clone(), registry, codec: Arc::new(codec), runtime: Handle::current() })
+        Ok(Self { connection: config.log.connection(), registry, codec: Arc::new(codec), runtime: Handle::current() })
     }
 
     fn consumer(&self) -> Result<BaseConsumer, ReplayError> {
-        ClientConfig::new()
-            .set("bootstrap.servers", &self.brokers)
+        let mut settings = ClientConfig::new();
+        settings.extend(self.connection.iter().cloned());
+        settings
             // Never joined: partitions are assigned by hand and nothing is committed.
             .set("group.id", "helix-replay")
             .set("enable.auto.commit", "false")

@@ -6,12 +6,12 @@ use super::{Component, Work, step};
 use crate::{ports::Ports, topics};
 
 pub(crate) fn component(ports: &Ports) -> Component {
-    let brokers = ports.address("kafka").to_string();
+    let connection = vec![("bootstrap.servers".to_owned(), ports.address("kafka").to_string())];
     let url = format!("http://{}", ports.address("registry"));
     let work = step(move || {
-        let (brokers, url) = (brokers.clone(), url.clone());
+        let (connection, url) = (connection.clone(), url.clone());
         async move {
-            topics::ensure(&brokers, 1).await.map_err(|error| error.to_string())?;
+            topics::ensure(&connection, 1).await.map_err(|error| error.to_string())?;
             let registry = Registry::new(&url);
             for subject in &SUBJECTS {
                 registry.register_all(subject).await.map_err(|error| error.to_string())?;

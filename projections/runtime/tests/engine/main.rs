@@ -56,7 +56,7 @@ impl World {
 
     fn config(&self, membership: Membership) -> EngineConfig {
         EngineConfig {
-            brokers: self.brokers.clone(),
+            connection: vec![("bootstrap.servers".to_owned(), self.brokers.clone())],
             topic: TOPIC.to_owned(),
             group: "projector".to_owned(),
             instance: None,

@@ -25,7 +25,7 @@ use super::{
     problems,
 };
 use crate::{
-    app::{App, Keys},
+    app::{Account, App, Doors},
     body::{self, Delivery, Element},
     codecs::Codecs,
     metrics,
@@ -88,7 +88,7 @@ pub(super) async fn receive(app: Shared, door: Door, request: Request, path: sup
 /// Which secret opens this door.
 enum Lock<'a> {
     Account,
-    Workspace(&'a WorkspaceId, &'a Keys),
+    Workspace(&'a WorkspaceId, &'a Doors),
 }
 
 async fn take(app: &App, door: Door, request: Request, path: super::PathParams) -> Result<Response, Problem> {
@@ -109,18 +109,19 @@ async fn take(app: &App, door: Door, request: Request, path: super::PathParams) 
         },
     };
     // A stranger's body is not worth parsing, unless it may carry the key itself.
-    let (open, delivery) = match &lock {
+    let (account, delivery) = match &lock {
         Lock::Account => {
-            let open = arrival.presents(&app.config.ingest.key);
-            (open, open.then(|| body::read(&arrival.body)))
+            let account = app.accounts.iter().filter(|account| arrival.presents(&account.key)).last();
+            (account, account.map(|_| body::read(&arrival.body)))
         }
-        Lock::Workspace(_, keys) => {
+        Lock::Workspace(_, doors) => {
             let delivery = body::read(&arrival.body);
-            let carried = || delivery.as_ref().is_ok_and(|delivery| carries_account_key(app, delivery));
-            (arrival.presents(&keys.webhook) || carried(), Some(delivery))
+            let carried = || delivery.as_ref().is_ok_and(|delivery| carries_key(&doors.account, delivery));
+            let open = arrival.presents(&doors.webhook) || carried();
+            (open.then_some(&doors.account), Some(delivery))
         }
     };
-    let (true, Some(delivery)) = (open, delivery) else {
+    let (Some(account), Some(delivery)) = (account, delivery) else {
         let id = arrival.keep_refused(app, "unauthorised").await;
         return Err(problems::kept(problems::unauthorised(), id));
     };
@@ -139,7 +140,7 @@ async fn take(app: &App, door: Door, request: Request, path: super::PathParams) 
             if workspace.is_none() && !app.directory.caught_up() {
                 return Err(Problem::component_down("the directory"));
             }
-            let intake = Intake { app, codecs, arrival: &arrival, workspace, hint: door.hint() };
+            let intake = Intake { app, codecs, arrival: &arrival, account, workspace, hint: door.hint() };
             intake.store(delivery).await
         }
     }
@@ -150,8 +151,8 @@ fn header_text(request: &Request, name: &HeaderName) -> String {
 }
 
 /// Whether every event of a delivery carries the account's key, as the provider's callbacks do.
-fn carries_account_key(app: &App, delivery: &Delivery) -> bool {
-    let carries = |value: &Json| api_keys(value).into_iter().any(|key| app.config.ingest.key.matches(key));
+fn carries_key(account: &Account, delivery: &Delivery) -> bool {
+    let carries = |value: &Json| api_keys(value).into_iter().any(|key| account.key.matches(key));
     match delivery {
         Delivery::One(value) => carries(value),
         Delivery::Batch(elements) => elements.iter().all(|element| carries(&element.value)),
@@ -163,6 +164,7 @@ struct Intake<'a> {
     app: &'a App,
     codecs: &'a Codecs,
     arrival: &'a Arrival,
+    account: &'a Account,
     /// Of the door; where it has none the directory decides.
     workspace: Option<&'a WorkspaceId>,
     hint: crate::normalise::Hint,
@@ -220,7 +222,7 @@ impl Intake<'_> {
             redactor.scrub(&mut value, &found);
         }
         let raw = redaction.bytes.into_owned();
-        let context = Context { zone: self.app.zone, received_at: self.arrival.received_at, hint: self.hint };
+        let context = Context { zone: self.account.zone, received_at: self.arrival.received_at, hint: self.hint };
         let event = match normalise(&value, &context) {
             Ok(event) => event,
             Err(why) => return self.reject(why, raw),

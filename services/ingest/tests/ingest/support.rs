@@ -22,7 +22,7 @@ use helix_ingest::{
     recent::Recent,
 };
 use helix_kit::{
-    config::{Config, WorkspaceConfig},
+    config::{AccountConfig, Config, RateConfig, WorkspaceConfig},
     http::Readiness,
     secret::Secret,
 };
@@ -119,7 +119,13 @@ pub fn config(brokers: &str) -> Config {
     config.log.brokers = brokers.to_owned();
     config.log.delivery_timeout = Duration::from_millis(1500);
     config.ingest.deadline = Duration::from_secs(10);
-    config.ingest.key = Secret::new(ACCOUNT_KEY);
+    let account = AccountConfig {
+        key: Secret::new(ACCOUNT_KEY),
+        zone: "Asia/Kolkata".to_owned(),
+        allowed_sources: Vec::new(),
+        rate: RateConfig::default(),
+    };
+    config.accounts = [("ozonetel".to_owned(), account)].into();
     config.telephony_redis.url = Secret::new("redis://127.0.0.1:1");
     config.workspaces.insert("ramaiah".to_owned(), workspace("ramaiah", WEBHOOK_KEY, REGISTER_KEY, 2));
     config
