@@ -14,7 +14,7 @@ HELIX := $(CARGO_TARGET_DIR)/debug/helix
 
 WEB := services/sidecar/web
 
-.PHONY: help web install build up down clean status logs demo test lint
+.PHONY: help web install build up down clean status logs demo test lint bench openapi fuzz odd
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -66,6 +66,9 @@ test: ## every test, on ports and data of its own
 	cargo build --workspace --all-targets
 	cargo test --workspace
 
+openapi: ## write docs/openapi/ingest.json anew, from the code
+	@HELIX_WRITE_OPENAPI=1 cargo test --quiet -p helix-ingest --test ingest openapi::the_committed_document
+
 lint: ## formatting, lints, the gateway's and the containers' files
 	@scripts/install --tests
 	$(MAKE) web
@@ -76,3 +79,22 @@ lint: ## formatting, lints, the gateway's and the containers' files
 	for script in scripts/*; do
 		case $$(head -n 1 "$$script") in *bash*) bash -n "$$script" ;; esac
 	done
+
+# Measured seconds of each run, and runs of each floor and of the subject.
+BENCH_SECONDS ?= 20
+BENCH_RUNS ?= 3
+
+bench: install web ## the ingest against its floors, to target/bench/results.jsonl; BENCH_SECONDS=5 BENCH_RUNS=1 for a first look
+	@cargo build --profile measure -p helix -p helix-bench
+	$(CARGO_TARGET_DIR)/measure/helix-bench run --seconds $(BENCH_SECONDS) --runs $(BENCH_RUNS) \
+		--out $(CARGO_TARGET_DIR)/bench/results.jsonl $(BENCH)
+
+fuzz: ## fuzz what reads strangers' bytes, FUZZ_SECONDS=60 each target; the stable compiler and a C++ compiler do
+	@fuzz/run $(FUZZ)
+
+# Deliveries that `make odd` posts, and arguments for it, as ODD="--seed 7".
+BODIES ?= 50000
+
+odd: install web ## odd deliveries to a stack of its own, its log held to account, to target/odd/summary.json; BODIES=1000000
+	@cargo build -p helix -p helix-tests --bins
+	$(CARGO_TARGET_DIR)/debug/odd --count $(BODIES) --out $(CARGO_TARGET_DIR)/odd $(ODD)

@@ -2,17 +2,20 @@
 //!
 //! A [`Codec`] is made once a process by [`Registry::codec`](crate::registry::Registry::codec): schemas are parsed and
 //! resolved once, readers kept by id. Decoding uses the *writer's* schema; fields that a later version added have serde
-//! defaults, so every stored version decodes with the newest types.
+//! defaults, so every stored version decodes with the newest types. What a version newer than this build wrote is
+//! resolved to the newest that it knows, so that an old reader outlives an upgrade of the writers.
 
 use std::{
     collections::BTreeMap,
-    io::Cursor,
+    io::{Cursor, Read},
     marker::PhantomData,
     sync::{PoisonError, RwLock},
 };
 
 use apache_avro::{Schema, reader::datum::GenericDatumReader, writer::datum::GenericDatumWriter};
 use serde::{Serialize, de::DeserializeOwned};
+
+use crate::resolve::{is_known, resolved};
 
 /// Bytes in front of the datum.
 pub const HEADER_BYTES: usize = 5;
@@ -50,9 +53,18 @@ pub enum CodecError {
 /// Writes and reads the values of one topic.
 pub struct Codec<T> {
     id: u32,
+    schema: &'static Schema,
     writer: GenericDatumWriter<'static>,
-    readers: RwLock<BTreeMap<u32, &'static GenericDatumReader<'static>>>,
+    readers: RwLock<BTreeMap<u32, Reader>>,
     of: PhantomData<fn() -> T>,
+}
+
+/// What reads the values of one writer's schema.
+#[derive(Clone, Copy)]
+struct Reader {
+    datum: &'static GenericDatumReader<'static>,
+    /// The writer's schema, where it has fields that this build does not know.
+    newer: Option<&'static Schema>,
 }
 
 impl<T> std::fmt::Debug for Codec<T> {
@@ -69,7 +81,7 @@ impl<T: Serialize + DeserializeOwned> Codec<T> {
     pub fn new(id: u32, schema: &'static Schema) -> Result<Self, CodecError> {
         let fault = |error: apache_avro::Error| CodecError::Schema { id, reason: error.to_string() };
         let writer = GenericDatumWriter::builder(schema).human_readable(true).build().map_err(fault)?;
-        let codec = Self { id, writer, readers: RwLock::default(), of: PhantomData };
+        let codec = Self { id, schema, writer, readers: RwLock::default(), of: PhantomData };
         codec.learn_schema(id, schema)?;
         Ok(codec)
     }
@@ -103,7 +115,8 @@ impl<T: Serialize + DeserializeOwned> Codec<T> {
             .build()
             .map_err(|error| CodecError::Schema { id, reason: error.to_string() })?;
         let mut readers = self.readers.write().unwrap_or_else(PoisonError::into_inner);
-        readers.entry(id).or_insert_with(|| Box::leak(Box::new(reader)));
+        let newer = (!is_known(schema, self.schema)).then_some(schema);
+        readers.entry(id).or_insert_with(|| Reader { datum: Box::leak(Box::new(reader)), newer });
         Ok(())
     }
 
@@ -139,8 +152,41 @@ impl<T: Serialize + DeserializeOwned> Codec<T> {
             let readers = self.readers.read().unwrap_or_else(PoisonError::into_inner);
             *readers.get(&id).ok_or(CodecError::UnknownSchema(id))?
         };
-        let mut datum = Cursor::new(framed.get(HEADER_BYTES..).unwrap_or_default());
-        reader.read_deser(&mut datum).map_err(|error| CodecError::Datum { id, reason: error.to_string() })
+        let datum = framed.get(HEADER_BYTES..).unwrap_or_default();
+        let read = match reader.newer {
+            None => reader.datum.read_deser(&mut Cursor::new(datum)).map_err(|error| error.to_string()),
+            Some(newer) => self.read_newer(reader.datum, newer, datum),
+        };
+        read.map_err(|reason| CodecError::Datum { id, reason })
+    }
+
+    /// Reads what a version newer than this build wrote, as the newest version that this build knows has it.
+    fn read_newer(&self, reader: &GenericDatumReader<'_>, newer: &Schema, datum: &[u8]) -> Result<T, String> {
+        let mut whole = Whole { rest: datum, short: false };
+        let value = reader.read_value(&mut whole).map_err(|error| error.to_string())?;
+        if whole.short {
+            return Err("the datum is cut short".to_owned());
+        }
+        let value = resolved(value, newer, self.schema)?;
+        let datum =
+            self.writer.write_value_to_vec(value).map_err(|_| "a resolved value cannot be written".to_owned())?;
+        let own = self.readers.read().unwrap_or_else(PoisonError::into_inner).get(&self.id).copied();
+        let own = own.ok_or_else(|| "the codec does not know its own schema".to_owned())?;
+        own.datum.read_deser(&mut Cursor::new(datum)).map_err(|error| error.to_string())
+    }
+}
+
+/// Bytes that notice when more is asked of them than they have: the library takes a missing end for nulls.
+struct Whole<'a> {
+    rest: &'a [u8],
+    short: bool,
+}
+
+impl Read for Whole<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.rest.read(buffer)?;
+        self.short |= read < buffer.len();
+        Ok(read)
     }
 }
 

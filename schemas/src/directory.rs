@@ -3,17 +3,20 @@
 //! The compacted topic `telephony.directory` holds one record a key; [`Directory`] is its fold. Every ingest instance
 //! holds one in memory and reads the topic from its start, so that all of them agree by the log's own order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    names::{AgentId, Did, WorkspaceId},
+    names::{AgentId, Did, WorkspaceId, canonical_did},
     time::ReceivedAt,
 };
 
 /// What a directory record is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum EntryKind {
     /// A workspace and its sidecar.
@@ -32,6 +35,15 @@ impl EntryKind {
             Self::Workspace => "workspace",
             Self::Agent => "agent",
             Self::Did => "did",
+        }
+    }
+
+    /// What a value is known by: a DID's spellings are one DID, and no other workspace's.
+    #[must_use]
+    pub fn canonical(self, value: &str) -> Cow<'_, str> {
+        match self {
+            Self::Did => canonical_did(value),
+            Self::Workspace | Self::Agent => Cow::Borrowed(value),
         }
     }
 }
@@ -75,7 +87,7 @@ impl DirectoryEntry {
     /// The record's key in the compacted topic.
     #[must_use]
     pub fn key(&self) -> String {
-        format!("{}/{}", self.entry.as_str(), self.value)
+        format!("{}/{}", self.entry.as_str(), self.entry.canonical(&self.value))
     }
 }
 
@@ -118,14 +130,15 @@ impl Directory {
             EntryKind::Agent => &mut self.agents,
             EntryKind::Did => &mut self.dids,
         };
-        match (&entry.workspace, table.get(&entry.value)) {
+        let name = entry.entry.canonical(&entry.value);
+        match (&entry.workspace, table.get(&*name)) {
             (None, None) => Applied::Unchanged,
             (None, Some(_)) => {
-                table.remove(&entry.value);
+                table.remove(&*name);
                 Applied::Changed
             }
             (Some(workspace), None) => {
-                table.insert(entry.value.clone(), workspace.clone());
+                table.insert(name.into_owned(), workspace.clone());
                 Applied::Changed
             }
             (Some(workspace), Some(owner)) if workspace == owner => Applied::Unchanged,
@@ -148,7 +161,8 @@ impl Directory {
     /// Owner of a DID.
     #[must_use]
     pub fn owner_of_did(&self, did: &Did) -> Option<&WorkspaceId> {
-        self.dids.get(did.as_str())
+        // One that was decoded has the spelling it was stored with.
+        self.dids.get(&*canonical_did(did.as_str()))
     }
 
     /// Registered workspaces with their sidecars' URLs, by slug.

@@ -1,6 +1,6 @@
 //! The fact: one thing that happened, with both clocks, its raw bytes and what the normaliser made of them.
 //!
-//! Field for field the Avro record `helix.telephony.Fact` (`schemas/avro/telephony.facts.v1.avsc`). Fields that later
+//! Field for field the Avro record `helix.telephony.Fact` (`schemas/avro/telephony.facts.v2.avsc`). Fields that later
 //! versions add carry `#[serde(default)]`, so that every older stored sample decodes with the newest reader.
 
 use std::{collections::BTreeMap, fmt};
@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The version of the normaliser that this build carries; stored with each fact.
-pub const NORMALISER_VERSION: i32 = 1;
+pub const NORMALISER_VERSION: i32 = 2;
 
 /// One fact of the log.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -478,7 +478,7 @@ pub struct Decided {
 }
 
 /// Body of [`Kind::Unknown`].
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unknown {
     /// `agent`, `call`, `callback`, or the `eventType` as sent.
     pub event: String,
@@ -488,4 +488,7 @@ pub struct Unknown {
     pub mode: Option<String>,
     /// The agent's display name, where it was an agent event (personal data).
     pub agent_name: Option<String>,
+    /// What it says of the call, where it was a call event. Since version 2.
+    #[serde(default)]
+    pub party: Option<CallParty>,
 }

@@ -15,6 +15,7 @@ pub mod key;
 pub mod names;
 pub mod registry;
 pub mod rejected;
+pub mod resolve;
 pub mod schema;
 pub mod time;
 pub mod topics;

@@ -2,7 +2,11 @@
 //!
 //! Ids are text even where the provider writes digits: UCIDs pass 2^53 and `043` is not `43` (ozonetel.md 0.6).
 
-use std::{borrow::Borrow, fmt, str::FromStr};
+use std::{
+    borrow::{Borrow, Cow},
+    fmt,
+    str::FromStr,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +36,7 @@ pub enum NameError {
 }
 
 macro_rules! text_name {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $limit:literal, $check:expr) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $limit:literal, $check:expr, $shape:expr) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(transparent)]
@@ -55,7 +59,8 @@ macro_rules! text_name {
                 if !text.chars().all(allowed) {
                     return Err(NameError::Character { what: $what });
                 }
-                Ok(Self(text.to_owned()))
+                let shape: fn(&str) -> Cow<'_, str> = $shape;
+                Ok(Self(shape(text).into_owned()))
             }
 
             /// The text.
@@ -96,40 +101,74 @@ fn printable(c: char) -> bool {
     !c.is_control()
 }
 
+fn as_written(text: &str) -> Cow<'_, str> {
+    Cow::Borrowed(text)
+}
+
+/// Digits of a number with its country's code (E.164), without the shortest that could be an extension.
+const INTERNATIONAL: std::ops::RangeInclusive<usize> = 8..=15;
+
+/// One spelling for a DID's many: without `+`, spaces, `-`, `(`, `)`, and without the prefix `00` of an international
+/// number. Lexical alone: a single leading `0` is national and stays, since the country is not to be guessed; a text
+/// that is no number stays as it is.
+#[must_use]
+pub fn canonical_did(text: &str) -> Cow<'_, str> {
+    let text = text.trim();
+    if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with("00") {
+        return Cow::Borrowed(text);
+    }
+    let unsigned = text.strip_prefix('+').unwrap_or(text);
+    let separates = |c: char| c.is_whitespace() || matches!(c, '-' | '(' | ')');
+    let digits: String = unsigned.chars().filter(|c| !separates(*c)).collect();
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Cow::Borrowed(text);
+    }
+    let international = |rest: &&str| INTERNATIONAL.contains(&rest.len()) && !rest.starts_with('0');
+    match digits.strip_prefix("00").filter(international) {
+        Some(rest) => Cow::Owned(rest.to_owned()),
+        None => Cow::Owned(digits),
+    }
+}
+
 text_name!(
     /// One hospital: a slug of `[a-z0-9-]`, 1 to 63 characters (design.md section 2).
     WorkspaceId,
     "workspace",
     63,
-    |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'
+    |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-',
+    as_written
 );
 text_name!(
     /// An agent's login id, as the provider writes it: a name, an e-mail or digits.
     AgentId,
     "agent id",
     255,
-    printable
+    printable,
+    as_written
 );
 text_name!(
     /// One call: the provider's `monitor_ucid`.
     CallId,
     "call id",
     255,
-    printable
+    printable,
+    as_written
 );
 text_name!(
     /// One leg of a call: the provider's `ucid`.
     LegId,
     "leg id",
     255,
-    printable
+    printable,
+    as_written
 );
 text_name!(
-    /// A dialled-in number that belongs to a workspace.
+    /// A dialled-in number that belongs to a workspace, in its canonical spelling ([`canonical_did`]).
     Did,
     "did",
     64,
-    printable
+    printable,
+    canonical_did
 );
 
 #[cfg(test)]
@@ -141,6 +180,43 @@ mod tests {
         assert_eq!(WorkspaceId::new("ramaiah-2").unwrap().as_str(), "ramaiah-2");
         for bad in ["", "  ", "Ramaiah", "a/b", "a_b", &"x".repeat(64)] {
             assert!(WorkspaceId::new(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_did_has_one_spelling() {
+        for spelling in [
+            "918040000001",
+            "+918040000001",
+            "+91 80 4000 0001",
+            "+91-80-4000-0001",
+            "+91 (80) 40000001",
+            "00918040000001",
+            "0091 80 4000-0001",
+            " 91 8040000001 ",
+        ] {
+            assert_eq!(Did::new(spelling).unwrap().as_str(), "918040000001", "{spelling}");
+        }
+    }
+
+    #[test]
+    fn what_a_did_s_country_is_and_what_is_no_number_is_not_guessed() {
+        for (text, kept) in [
+            ("08040000001", "08040000001"),
+            ("080 4000 0001", "08040000001"),
+            ("8040000001", "8040000001"),
+            ("0012", "0012"),
+            ("000918040000001", "000918040000001"),
+            ("00", "00"),
+            ("9180+40000001", "9180+40000001"),
+            ("sip:+91-80@example", "sip:+91-80@example"),
+            ("General-1", "General-1"),
+            ("+", "+"),
+            ("- -", "- -"),
+        ] {
+            let did = Did::new(text).unwrap();
+            assert_eq!(did.as_str(), kept, "{text}");
+            assert_eq!(Did::new(did.as_str()).unwrap(), did, "{text}");
         }
     }
 

@@ -32,4 +32,42 @@ pub struct RejectedBody {
     pub raw: Vec<u8>,
     /// `X-Request-Id`.
     pub request_id: String,
+    /// Set: the record is no body but a mark, see [`Self::mark`]. Since version 2.
+    #[serde(default)]
+    pub redriven: Option<RedrivenBody>,
+}
+
+/// What became of a rejected body that was read again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RedrivenBody {
+    /// Offset of the body, in the partition that holds the mark too.
+    pub offset: i64,
+    /// Our clock when its events were acknowledged.
+    pub at: ReceivedAt,
+    /// Events of it stored as facts.
+    pub stored: i32,
+    /// Events of it stored without a workspace.
+    pub unrouted: i32,
+}
+
+impl RejectedBody {
+    /// The mark that this body was redriven. Goes under the record key of the body itself, and with it into the same
+    /// partition; bytes and headers stay behind.
+    #[must_use]
+    pub fn mark(&self, redriven: RedrivenBody) -> Self {
+        Self {
+            id: self.id,
+            code: self.code.clone(),
+            reason: self.reason.clone(),
+            received_at: self.received_at,
+            method: self.method.clone(),
+            endpoint: self.endpoint.clone(),
+            workspace: self.workspace.clone(),
+            headers: BTreeMap::new(),
+            content_type: self.content_type.clone(),
+            raw: Vec::new(),
+            request_id: self.request_id.clone(),
+            redriven: Some(redriven),
+        }
+    }
 }

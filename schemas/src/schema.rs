@@ -17,9 +17,24 @@ pub struct Subject {
 
 /// Every subject.
 pub const SUBJECTS: [Subject; 4] = [
-    Subject { topic: topics::FACTS, versions: &[include_str!("../avro/telephony.facts.v1.avsc")] },
-    Subject { topic: topics::UNROUTED, versions: &[include_str!("../avro/telephony.unrouted.v1.avsc")] },
-    Subject { topic: topics::REJECTED, versions: &[include_str!("../avro/telephony.rejected.v1.avsc")] },
+    Subject {
+        topic: topics::FACTS,
+        versions: &[include_str!("../avro/telephony.facts.v1.avsc"), include_str!("../avro/telephony.facts.v2.avsc")],
+    },
+    Subject {
+        topic: topics::UNROUTED,
+        versions: &[
+            include_str!("../avro/telephony.unrouted.v1.avsc"),
+            include_str!("../avro/telephony.unrouted.v2.avsc"),
+        ],
+    },
+    Subject {
+        topic: topics::REJECTED,
+        versions: &[
+            include_str!("../avro/telephony.rejected.v1.avsc"),
+            include_str!("../avro/telephony.rejected.v2.avsc"),
+        ],
+    },
     Subject { topic: topics::DIRECTORY, versions: &[include_str!("../avro/telephony.directory.v1.avsc")] },
 ];
 

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    fact::{Body, Fact, Kind, OccurredAtFrom, Source},
+    fact::{Body, Fact, Kind, OccurredAtFrom, Source, Unknown},
     id::FactId,
     names::{AgentId, CallId, Did, LegId, WorkspaceId},
     time::{OccurredAt, ReceivedAt},
@@ -34,6 +34,20 @@ pub struct UnroutedEvent {
     pub did: Option<Did>,
     /// Why it could not be attributed.
     pub reason: String,
+    /// Set: the record is no event but a mark, see [`Self::mark`]. Since version 2.
+    #[serde(default)]
+    pub redriven: Option<Redriven>,
+}
+
+/// Where an unrouted event went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Redriven {
+    /// The workspace whose fact it became.
+    pub workspace: WorkspaceId,
+    /// Offset of the event, in the partition that holds the mark too.
+    pub offset: i64,
+    /// Our clock when the fact was acknowledged.
+    pub at: ReceivedAt,
 }
 
 impl fmt::Debug for UnroutedEvent {
@@ -44,6 +58,32 @@ impl fmt::Debug for UnroutedEvent {
 }
 
 impl UnroutedEvent {
+    /// The mark that this event was appended to `telephony.facts`. Agent and DID stay, and with them the record key
+    /// and the partition; bytes and body do not: a mark is never applied as an event.
+    #[must_use]
+    pub fn mark(&self, redriven: Redriven) -> Self {
+        let body = Body::Unknown(Unknown::default());
+        Self {
+            id: self.id,
+            agent: self.agent.clone(),
+            call: self.call.clone(),
+            leg: self.leg.clone(),
+            provider: self.provider.clone(),
+            kind: body.kind(),
+            occurred_at: self.occurred_at,
+            occurred_at_from: self.occurred_at_from,
+            received_at: self.received_at,
+            raw: Vec::new(),
+            raw_content_type: String::new(),
+            source: self.source.clone(),
+            normaliser: self.normaliser,
+            body,
+            did: self.did.clone(),
+            reason: self.reason.clone(),
+            redriven: Some(redriven),
+        }
+    }
+
     /// The same event under a workspace: same id, same times.
     #[must_use]
     pub fn into_fact(self, workspace: WorkspaceId) -> Fact {

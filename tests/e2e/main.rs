@@ -5,8 +5,14 @@
 mod browser;
 mod contract;
 mod corpus;
+mod forward;
+mod odd;
+mod openapi;
 mod proof;
+mod redrive;
+mod spool;
 mod tenancy;
+mod tls;
 
 use std::sync::Arc;
 
@@ -64,13 +70,23 @@ fn main() {
         corpus::an_unknown_action_is_a_fact_of_kind_unknown,
         tenancy::a_token_of_another_workspace_is_refused,
         tenancy::the_database_shows_a_role_only_its_workspace,
+        tls::the_brokers_are_believed_by_their_certificate_and_name_alone,
+        redrive::two_instances_have_one_directory,
+        redrive::liveness_is_a_key_that_expires_and_never_decides_where_a_fact_goes,
+        redrive::unrouted_events_are_redriven_by_themselves_in_order,
+        redrive::a_refused_body_can_be_looked_at_and_redriven,
+        redrive::the_verbs_of_what_was_set_aside_end_with_the_codes_of_the_contract,
+        forward::events_reach_older_sidecars_in_order_through_a_crash_and_a_receiver_that_hangs,
         browser::the_monitor_moves_while_calls_come_and_go,
         proof::kills_in_the_middle_of_a_day_leave_the_rows_of_an_undisturbed_run,
         proof::postgres_and_clickhouse_agree_on_every_shared_number,
         proof::the_live_board_is_the_folded_log,
         proof::a_changed_row_is_found_and_a_rebuild_mends_it,
         proof::an_export_can_be_checked_by_its_manifest,
-        proof::a_broker_that_is_down_is_503_and_comes_back,
+        spool::a_frozen_broker_and_a_killed_ingest_lose_nothing_and_keep_the_order,
+        spool::a_full_disk_is_503_until_the_log_is_back_and_nothing_taken_is_lost,
+        openapi::the_document_of_the_ingest_is_true,
+        odd::every_odd_delivery_is_answered_and_accounted_for,
     );
     let conclusion = libtest_mimic::run(&arguments, trials);
     stack.stop(!conclusion.has_failed());

@@ -217,34 +217,3 @@ pub(crate) async fn an_export_can_be_checked_by_its_manifest(stack: &Stack) -> O
     ensure!(manifest["sha256"].as_str().is_some_and(|told| sum.starts_with(told)), "{manifest} {sum}");
     Ok(())
 }
-
-pub(crate) async fn a_broker_that_is_down_is_503_and_comes_back(stack: &Stack) -> Outcome {
-    let pid = stack.pid("kafka")?.context("kafka is not ready")?.to_string();
-    let signal = |signal: &str| Command::new("kill").args([signal, &pid]).status();
-    let event = json!({"eventType": "Agent", "eventTime": "2026-06-01 08:00:00", "username": "demo_user", "data": {
-        "action": "login", "agentUniqeId": 1, "agentId": "rekha.cc", "agentMode": "INBOUND", "eventTime": "2026-06-01 08:00:00"}});
-    let url = format!("{}/api/supervisor/agent-event", stack.env("HELIX_INGEST_URL"));
-    let post = async || {
-        let request = stack.http.post(&url).header("x-helix-key", stack.env("HELIX_INGEST_KEY"));
-        anyhow::Ok(request.timeout(Duration::from_secs(20)).body(event.to_string()).send().await?)
-    };
-    ensure!(signal("-STOP")?.success());
-    let answered = post().await;
-    ensure!(signal("-CONT")?.success());
-    let answered = answered?;
-    ensure!(answered.status() == 503, "a stopped broker: {}", answered.status());
-    ensure!(answered.headers().contains_key("retry-after"), "503 without Retry-After");
-    let problem: Value = answered.json().await?;
-    ensure!(problem["code"] == "log_unavailable", "{problem}");
-    until(Duration::from_secs(60), "the ingest takes events again", async || Ok(post().await?.status() == 202)).await?;
-    caught_up(stack).await?;
-    // "Perhaps written" and written again: the agent signed in once.
-    let found: i64 = sqlx::query_scalar(
-        "select count(*) from read.agent_intervals where agent_id = 'rekha.cc' and started_at = '2026-06-01 08:00:00+05:30'",
-    )
-    .fetch_one(&stack.postgres)
-    .await?;
-    ensure!(found == 1, "{found} intervals");
-    cli::succeed(&stack.config(), &["audit", "verify"])?;
-    Ok(())
-}

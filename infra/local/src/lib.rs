@@ -14,6 +14,7 @@
 //!
 //! Nothing here assumes a port or a working directory: tests start their own stack in their own home, on free ports.
 
+mod brokers;
 mod commands;
 mod components;
 mod dev_env;

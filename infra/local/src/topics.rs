@@ -16,6 +16,10 @@ use rdkafka::{
     metadata::Metadata,
 };
 
+use crate::brokers::Ear;
+
+type Client = AdminClient<DefaultClientContext>;
+
 /// The broker answers within this, or the boot fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -30,6 +34,14 @@ pub enum TopicError {
         /// The client's words.
         #[source]
         source: KafkaError,
+    },
+    /// The brokers are there, but not on these terms: a certificate, a name or a password.
+    #[error("no connection to the brokers {brokers} can be agreed on: {reason}")]
+    Disagreed {
+        /// Where they were sought.
+        brokers: String,
+        /// The client's words.
+        reason: String,
     },
     /// A topic could not be made or changed.
     #[error("topic {topic} cannot be {action}: {code}")]
@@ -75,8 +87,18 @@ pub async fn ensure(connection: &[(String, String)], replicas: i32) -> Result<En
     let unreachable = |source| TopicError::Unreachable { brokers: brokers.to_owned(), source };
     let mut settings = ClientConfig::new();
     settings.extend(connection.iter().cloned());
-    let client: AdminClient<DefaultClientContext> =
-        settings.set("client.id", "helix-topics").create().map_err(unreachable)?;
+    settings.set("client.id", "helix-topics");
+    let client: Client = settings.create().map_err(unreachable)?;
+    let ear = Ear::open(&settings, PATIENCE).map_err(unreachable)?;
+    tokio::select! {
+        ensured = ensure_by(client, brokers, replicas) => ensured,
+        // Asking longer would not change it.
+        reason = ear.disagreement() => Err(TopicError::Disagreed { brokers: brokers.to_owned(), reason }),
+    }
+}
+
+async fn ensure_by(client: Client, brokers: &str, replicas: i32) -> Result<Ensured, TopicError> {
+    let unreachable = |source| TopicError::Unreachable { brokers: brokers.to_owned(), source };
     let options = AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE));
     let settings: Vec<(TopicSpec, Vec<(&str, String)>)> =
         ALL.into_iter().map(|topic| (topic, topic.settings(replicas))).collect();
@@ -120,9 +142,7 @@ pub async fn ensure(connection: &[(String, String)], replicas: i32) -> Result<En
 }
 
 /// Asks for the metadata, which blocks, on a thread for it.
-async fn metadata(
-    client: AdminClient<DefaultClientContext>,
-) -> Result<(AdminClient<DefaultClientContext>, Metadata), KafkaError> {
+async fn metadata(client: Client) -> Result<(Client, Metadata), KafkaError> {
     let asked = tokio::task::spawn_blocking(move || {
         let metadata = client.inner().fetch_metadata(None, PATIENCE);
         metadata.map(|metadata| (client, metadata))
@@ -146,7 +166,7 @@ impl Failure {
 
 /// Sets right what drifted; tells whether anything had. A setting that the broker does not know is not compared.
 async fn correct(
-    client: &AdminClient<DefaultClientContext>,
+    client: &Client,
     topic: &str,
     wanted: &[(&str, String)],
     options: &AdminOptions,

@@ -11,7 +11,7 @@ use helix_schemas::{
 use sqlx::{PgConnection, PgPool};
 
 use crate::{
-    AllSettings, PostgresError, agents,
+    AllSettings, PROJECTION, PostgresError, agents,
     batch::{Arrived, Changes},
     calls, missed, progress, roots,
 };
@@ -23,7 +23,7 @@ pub(crate) async fn apply(
     facts: &[Arrived],
 ) -> Result<(), StoreError> {
     let mut tx = pool.begin().await.map_err(StoreError::unavailable)?;
-    progress::advance(&mut tx, batch).await?;
+    progress::advance(&mut tx, PROJECTION, batch).await?;
     apply_facts(&mut tx, settings, facts).await?;
     tx.commit().await.map_err(StoreError::unavailable)
 }

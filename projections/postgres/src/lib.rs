@@ -32,7 +32,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-pub use progress::{Progress, progress, reset};
+pub use progress::{Progress, ProgressOf, progress, reset};
 pub use roots::{StoredRoot, stored_roots};
 
 /// The projection's name.
@@ -146,7 +146,7 @@ impl Store for PostgresStore {
     }
 
     async fn acquire(&mut self, topic: &str, partitions: &[i32]) -> Result<Vec<Position>, StoreError> {
-        Ok(progress::acquire(&self.pool, topic, partitions).await?)
+        Ok(progress::acquire(&self.pool, PROJECTION, topic, partitions).await?)
     }
 
     async fn standing(&mut self, topic: &str, partitions: &[i32]) -> Result<Option<Vec<Position>>, StoreError> {

@@ -1,9 +1,80 @@
 //! Progress beside the rows: next offset and epoch of each partition, moved by compare-and-set (design.md section 8).
+//! Also for projections whose rows are elsewhere: [`ProgressOf`].
 
 use helix_runtime::{Batch, Epoch, NextOffset, Position, StoreError};
 use sqlx::{PgConnection, PgPool, Row as _};
 
 use crate::{PROJECTION, PostgresError};
+
+/// Progress of a projection that keeps nothing but its progress here.
+#[derive(Debug, Clone)]
+pub struct ProgressOf {
+    pool: PgPool,
+    projection: String,
+}
+
+impl ProgressOf {
+    /// Of the projection with that name, on a migrated database.
+    pub fn new(pool: PgPool, projection: impl Into<String>) -> Self {
+        Self { pool, projection: projection.into() }
+    }
+
+    /// The projection's name.
+    #[must_use]
+    pub fn projection(&self) -> &str {
+        &self.projection
+    }
+
+    /// Lets a projection that has no progress in the topic yet begin at these offsets, by partition; one that has some
+    /// keeps it. Whole or not at all, so that a crash never moves a beginning. A partition that is not named begins at 0.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn begin(&self, topic: &str, at: &[(i32, i64)]) -> Result<(), PostgresError> {
+        let (partitions, offsets): (Vec<i32>, Vec<i64>) = at.iter().copied().unzip();
+        sqlx::query(
+            "insert into helix.projection_progress (projection, topic, partition, next_offset, epoch)
+             select $1, $2, start.partition, start.next_offset, 0
+             from unnest($3::integer[], $4::bigint[]) as start (partition, next_offset)
+             where not exists (select from helix.projection_progress where projection = $1 and topic = $2)
+             order by start.partition
+             on conflict (projection, topic, partition) do nothing",
+        )
+        .bind(&self.projection)
+        .bind(topic)
+        .bind(partitions)
+        .bind(offsets)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Where every partition of a topic stands.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn standing(&self, topic: &str) -> Result<Vec<Progress>, PostgresError> {
+        standing(&self.pool, &self.projection, topic).await
+    }
+
+    /// Raises the epoch of partitions and tells where they stand; one never seen before stands at 0.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn acquire(&self, topic: &str, partitions: &[i32]) -> Result<Vec<Position>, PostgresError> {
+        acquire(&self.pool, &self.projection, topic, partitions).await
+    }
+
+    /// Moves every slice's progress, or none.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] where a partition is another's now, [`StoreError::Unavailable`] otherwise.
+    pub async fn advance(&self, batch: &Batch) -> Result<(), StoreError> {
+        let mut tx = self.pool.begin().await.map_err(StoreError::unavailable)?;
+        advance(&mut tx, &self.projection, batch).await?;
+        tx.commit().await.map_err(StoreError::unavailable)
+    }
+}
 
 /// Where a partition stands, as `helix projection list` shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,14 +94,19 @@ impl From<Progress> for Position {
 }
 
 /// Raises the epoch of partitions and tells where they stand; one never seen before stands at 0.
-pub(crate) async fn acquire(pool: &PgPool, topic: &str, partitions: &[i32]) -> Result<Vec<Position>, PostgresError> {
+pub(crate) async fn acquire(
+    pool: &PgPool,
+    projection: &str,
+    topic: &str,
+    partitions: &[i32],
+) -> Result<Vec<Position>, PostgresError> {
     let rows = sqlx::query(
         "insert into helix.projection_progress as held (projection, topic, partition, next_offset, epoch)
          select $1, $2, taken, 0, 1 from unnest($3::integer[]) as taken order by taken
          on conflict (projection, topic, partition) do update set epoch = held.epoch + 1, updated_at = now()
          returning partition, next_offset, epoch",
     )
-    .bind(PROJECTION)
+    .bind(projection)
     .bind(topic)
     .bind(partitions)
     .fetch_all(pool)
@@ -47,7 +123,7 @@ pub(crate) async fn acquire(pool: &PgPool, topic: &str, partitions: &[i32]) -> R
 }
 
 /// Moves every slice's progress, or tells which partition is another's now.
-pub(crate) async fn advance(tx: &mut PgConnection, batch: &Batch) -> Result<(), StoreError> {
+pub(crate) async fn advance(tx: &mut PgConnection, projection: &str, batch: &Batch) -> Result<(), StoreError> {
     let partitions: Vec<i32> = batch.slices.iter().map(|slice| slice.partition).collect();
     let from: Vec<i64> = batch.slices.iter().map(|slice| slice.from.0).collect();
     let to: Vec<i64> = batch.slices.iter().map(|slice| slice.to.0).collect();
@@ -60,7 +136,7 @@ pub(crate) async fn advance(tx: &mut PgConnection, batch: &Batch) -> Result<(), 
            and held.next_offset = slice.next_from and held.epoch = slice.epoch
          returning held.partition",
     )
-    .bind(PROJECTION)
+    .bind(projection)
     .bind(&batch.topic)
     .bind(&partitions)
     .bind(&from)
@@ -80,11 +156,15 @@ pub(crate) async fn advance(tx: &mut PgConnection, batch: &Batch) -> Result<(), 
 /// # Errors
 /// Where the database does not answer.
 pub async fn progress(pool: &PgPool, topic: &str) -> Result<Vec<Progress>, PostgresError> {
+    standing(pool, PROJECTION, topic).await
+}
+
+async fn standing(pool: &PgPool, projection: &str, topic: &str) -> Result<Vec<Progress>, PostgresError> {
     let rows = sqlx::query(
         "select partition, next_offset, epoch from helix.projection_progress
          where projection = $1 and topic = $2 order by partition",
     )
-    .bind(PROJECTION)
+    .bind(projection)
     .bind(topic)
     .fetch_all(pool)
     .await?;

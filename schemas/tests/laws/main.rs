@@ -3,6 +3,10 @@
 // What a helper of a test cannot make is a failed test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod evolution;
+mod records;
+mod samples;
+
 use helix_schemas::{
     codec::{Codec, CodecError},
     directory::{Applied, Directory, DirectoryEntry, EntryKind},
@@ -56,7 +60,12 @@ fn bodies() -> Vec<Body> {
             evidence: vec!["x".into()],
             attributes: [("k".to_owned(), "v".to_owned())].into(),
         }),
-        Body::Unknown(Unknown { event: "agent".into(), word: "changeMode".into(), mode: None, agent_name: None }),
+        Body::Unknown(Unknown {
+            event: "agent".into(),
+            word: "Hold".into(),
+            party: Some(party()),
+            ..Unknown::default()
+        }),
     ]
 }
 
@@ -128,6 +137,7 @@ fn the_other_records_survive_the_wire() {
         body: fact.body.clone(),
         did: Some(Did::new("918040000001").unwrap()),
         reason: "agent_and_did_unknown".into(),
+        redriven: None,
     };
     let codec: Codec<UnroutedEvent> = Codec::new(1, &schema::UNROUTED).unwrap();
     let back = codec.decode(&codec.encode(&event).unwrap()).unwrap();
@@ -146,6 +156,7 @@ fn the_other_records_survive_the_wire() {
         content_type: String::new(),
         raw: vec![255, 0],
         request_id: "r".into(),
+        redriven: None,
     };
     let codec: Codec<RejectedBody> = Codec::new(2, &schema::REJECTED).unwrap();
     assert!(codec.decode(&codec.encode(&rejected).unwrap()).unwrap() == rejected);
@@ -194,4 +205,32 @@ fn the_first_claim_of_an_agent_stands_until_it_is_released() {
     assert_eq!(directory.owner_of_agent(&AgentId::new("a").unwrap()), Some(&ramaiah));
     assert_eq!(directory.apply(&claim("a", None)), Applied::Changed);
     assert_eq!(directory.apply(&claim("a", Some("global"))), Applied::Changed);
+}
+
+#[test]
+fn a_did_is_one_did_in_every_spelling() {
+    let entry = |value: &str, workspace: Option<&str>| DirectoryEntry {
+        entry: EntryKind::Did,
+        value: value.into(),
+        ..claim("a", workspace)
+    };
+    let mut directory = Directory::default();
+    let (ramaiah, global) = (WorkspaceId::new("ramaiah").unwrap(), WorkspaceId::new("global").unwrap());
+    assert_eq!(directory.apply(&entry("+91 80 4000 0001", Some("ramaiah"))), Applied::Changed);
+    assert_eq!(directory.apply(&entry("918040000001", Some("ramaiah"))), Applied::Unchanged);
+    assert_eq!(
+        directory.apply(&entry("0091-80-40000001", Some("global"))),
+        Applied::Refused { owner: ramaiah.clone() }
+    );
+    assert_eq!(directory.owner_of_did(&Did::new("(91)8040000001").unwrap()), Some(&ramaiah));
+    assert_eq!(directory.dids_of(&ramaiah), ["918040000001"].into());
+    // What was decoded from the log keeps the spelling it was stored with.
+    let stored: Did = serde_json::from_str(r#""+91-8040000001""#).unwrap();
+    assert_eq!((stored.as_str(), directory.owner_of_did(&stored)), ("+91-8040000001", Some(&ramaiah)));
+    assert_eq!(entry("+91 80 4000 0001", None).key(), "did/918040000001");
+    assert_eq!(directory.apply(&entry("+918040000001", None)), Applied::Changed);
+    assert_eq!(directory.apply(&entry("918040000001", Some("global"))), Applied::Changed);
+    // National: another number, as far as anybody can tell.
+    assert_eq!(directory.owner_of_did(&Did::new("08040000001").unwrap()), None);
+    assert_eq!(directory.owner_of_did(&Did::new("918040000001").unwrap()), Some(&global));
 }

@@ -48,6 +48,15 @@ pub(crate) enum ServiceVerb {
     /// Look after projections.
     #[command(subcommand)]
     Projection(ProjectionVerb),
+    /// Make facts of what was set aside, now that it can be attributed or read.
+    #[command(subcommand)]
+    Redrive(RedriveVerb),
+    /// Look at events whose workspace is not known.
+    #[command(subcommand)]
+    Unrouted(UnroutedVerb),
+    /// Look at bodies that could not be read or were refused.
+    #[command(subcommand)]
+    Rejected(RejectedVerb),
     /// Post a simulated hospital day through the ingest.
     Simulate(SimulateOptions),
     /// Make topics, schemas and tables as this build needs them; the local stack does it by itself.
@@ -136,6 +145,8 @@ pub(crate) enum Projection {
     Clickhouse,
     /// The live boards of all workspaces.
     Live,
+    /// Delivery to sidecars of the older contract.
+    Forward,
 }
 
 #[derive(Debug, Args, Default)]
@@ -247,6 +258,83 @@ pub(crate) enum ProjectionVerb {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RedriveVerb {
+    /// Events whose agent or DID the directory knows by now. Every running ingest does this by itself; the verb does it
+    /// at once, and says what stays and why.
+    Unrouted {
+        /// Only say what would be done.
+        #[arg(long)]
+        dry_run: bool,
+        /// Only what goes to this workspace.
+        #[arg(long, value_name = "SLUG")]
+        workspace: Option<String>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Kept bodies, read again by this build. They keep the time they were received at; what still cannot be read stays.
+    Rejected {
+        /// Only say what would be done.
+        #[arg(long)]
+        dry_run: bool,
+        /// Only of this code, as body_unreadable (docs/errors).
+        #[arg(long, value_name = "CODE")]
+        code: Option<String>,
+        /// Only this one.
+        #[arg(long, value_name = "ID")]
+        id: Option<String>,
+        /// Also bodies that were refused because their sender was not known (unauthorised, unknown_workspace,
+        /// source_not_allowed). Anybody may have sent those: look at them first.
+        #[arg(long)]
+        include_refused: bool,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UnroutedVerb {
+    /// What is there, oldest first, without personal data.
+    List(ListArgs),
+    /// One event with all it says and its bytes, callers' numbers and names included.
+    Show(ShowArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RejectedVerb {
+    /// What is there, oldest first, without personal data.
+    List(ListArgs),
+    /// One body with its bytes, callers' numbers and names included.
+    Show(ShowArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Only what is not redriven yet: the default.
+    #[arg(long, conflicts_with = "all")]
+    pub(crate) pending: bool,
+    /// Also what was redriven.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// At most this many.
+    #[arg(long, default_value_t = 50, value_name = "COUNT")]
+    pub(crate) limit: usize,
+    /// As JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// Its id, as listed.
+    pub(crate) id: String,
+    /// As JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -8,11 +8,13 @@ mod failure;
 mod housekeeping;
 mod past_boards;
 mod projectors;
+mod redrive;
 mod replay;
 mod services;
 mod setup;
 mod simulate;
 mod stack;
+mod table;
 
 use std::process::ExitCode;
 
@@ -57,6 +59,9 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             ServiceVerb::Replay(verb) => replay::replay(config, verb).await,
             ServiceVerb::Audit(verb) => replay::audit(config, verb).await,
             ServiceVerb::Projection(verb) => replay::projection(config, verb).await,
+            ServiceVerb::Redrive(verb) => redrive::redrive(config, verb).await,
+            ServiceVerb::Unrouted(verb) => redrive::unrouted(config, verb).await,
+            ServiceVerb::Rejected(verb) => redrive::rejected(config, verb).await,
             ServiceVerb::Simulate(options) => simulate::run(config, options).await,
             ServiceVerb::Init => housekeeping::init(config).await,
             ServiceVerb::CheckConfig => housekeeping::check_config(config),

@@ -1,19 +1,22 @@
 //! `helix project`: an engine over a store, with health and metrics beside it.
 
-use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use helix_clickhouse::ClickHouseStore;
+use helix_forward::{ForwardStore, Trouble};
 use helix_kit::{
     config::{Config, ProjectorConfig},
-    http::{Readiness, bind, finish, health_routes, serve, shutdown_signal},
+    http::{Limits, Readiness, bind, finish, health_routes, serve, shutdown_signal},
     telemetry,
 };
 use helix_live::Decoder;
-use helix_postgres::{AllSettings, PostgresStore};
+use helix_postgres::{AllSettings, PostgresStore, ProgressOf};
+use helix_replay::{ReplayError, log::FactLog};
 use helix_runtime::{Engine, EngineConfig, Membership, Status, Store};
 use helix_schemas::{
     codec::Codec,
     fact::Fact,
+    names::WorkspaceId,
     registry::{Registry, RegistryError},
     topics,
 };
@@ -27,8 +30,8 @@ use crate::{
 
 const CONSUMER: &str = "consumer";
 const STORE: &str = "store";
-/// A workspace whose live projector stopped is started again after this.
-const LIVE_AGAIN: Duration = Duration::from_secs(10);
+/// A workspace whose own projector stopped is started again after this.
+const WORKSPACE_AGAIN: Duration = Duration::from_secs(10);
 /// A component that is not there yet is asked again this often.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -60,11 +63,13 @@ pub(crate) async fn run(config: Option<&Path>, projection: Projection) -> Result
         Projection::Postgres => config.project.postgres.clone(),
         Projection::Clickhouse => config.project.clickhouse.clone(),
         Projection::Live => config.project.live.clone(),
+        Projection::Forward => config.project.forward.clone(),
     };
     let name = match projection {
         Projection::Postgres => "project-postgres",
         Projection::Clickhouse => "project-clickhouse",
         Projection::Live => "project-live",
+        Projection::Forward => "project-forward",
     };
     let listener = bind(own.listen, name).await?;
     let readiness = Readiness::default();
@@ -77,11 +82,12 @@ pub(crate) async fn run(config: Option<&Path>, projection: Projection) -> Result
         // Nobody listens any more only where the process is ending anyway.
         let _told = stop.send(true);
     });
-    let serving = tokio::spawn(serve(listener, routes, until(stopped.clone())));
+    let serving = tokio::spawn(serve(listener, routes, Limits::default(), until(stopped.clone())));
     let outcome = match projection {
         Projection::Postgres => postgres(&config, &own, &readiness, stopped).await,
         Projection::Clickhouse => clickhouse(&config, &own, &readiness, stopped).await,
         Projection::Live => live(&config, &own, &readiness, stopped).await,
+        Projection::Forward => forward(&config, &own, &readiness, stopped).await,
     };
     readiness.drain();
     serving.abort();
@@ -257,7 +263,7 @@ async fn live(
                 readiness.not_ready(&part, "its projector stopped; it is started again");
                 let mut stopping = stopped.clone();
                 tokio::select! {
-                    () = tokio::time::sleep(LIVE_AGAIN) => {}
+                    () = tokio::time::sleep(WORKSPACE_AGAIN) => {}
                     _ended = stopping.wait_for(|stop| *stop) => return,
                 }
             }
@@ -267,4 +273,119 @@ async fn live(
         ended.map_err(|error| Failure::of(1, &error))?;
     }
     Ok(())
+}
+
+/// One engine a workspace that has a receiver of the older contract: one that is down delays nobody else's.
+async fn forward(
+    config: &Config,
+    own: &ProjectorConfig,
+    readiness: &Readiness,
+    stopped: watch::Receiver<bool>,
+) -> Result<(), Failure> {
+    let receivers = receivers(config)?;
+    let Some((registry, codec)) = codec(config, &stopped, readiness).await else {
+        return Ok(());
+    };
+    let opened = patiently("postgres", &stopped, readiness, async || {
+        let pool = helix_postgres::connect(config.postgres.url.reveal(), config.postgres.connections).await?;
+        helix_postgres::migrate(&pool).await?;
+        Ok::<_, helix_postgres::PostgresError>(pool)
+    })
+    .await;
+    let Some(pool) = opened else { return Ok(()) };
+    for workspace in receivers.keys() {
+        let progress = ProgressOf::new(pool.clone(), helix_forward::projection(workspace));
+        let begun =
+            patiently("the log or postgres", &stopped, readiness, async || begin(config, &progress).await).await;
+        if begun.is_none() {
+            return Ok(());
+        }
+    }
+    readiness.ready(STORE);
+    // Each workspace says for itself whether its partitions are held.
+    readiness.ready(CONSUMER);
+    let mut running: tokio::task::JoinSet<Result<(), Failure>> = tokio::task::JoinSet::new();
+    for (workspace, options) in receivers {
+        let engine = engine_config(config, own, helix_forward::group(&workspace), Membership::Group);
+        let progress = ProgressOf::new(pool.clone(), helix_forward::projection(&workspace));
+        let reading = (registry.clone(), codec.clone());
+        let (stopped, readiness) = (stopped.clone(), readiness.clone());
+        running.spawn(async move {
+            let part = format!("forward to {workspace}");
+            readiness.not_ready(&part, "no partition has been acquired yet");
+            loop {
+                let (progress, reading) = (progress.clone(), reading.clone());
+                let store = ForwardStore::new(workspace.clone(), &options, progress, reading, stopped.clone());
+                let store = store.map_err(|error| Failure::of(2, &error))?;
+                let trouble = store.trouble();
+                let engine = Engine::new(engine.clone(), store);
+                let watcher = watch_receiver(engine.status(), trouble, readiness.clone(), part.clone());
+                let outcome = engine.run(until(stopped.clone())).await;
+                watcher.abort();
+                let Err(error) = outcome else { return Ok(()) };
+                // A fact that cannot be read, or a log that begins after our progress: this hospital waits, the others go on.
+                tracing::error!(%workspace, %error, "the forward projector of a workspace stopped; starting it again");
+                readiness.not_ready(&part, "its projector stopped; it is started again");
+                let mut stopping = stopped.clone();
+                tokio::select! {
+                    () = tokio::time::sleep(WORKSPACE_AGAIN) => {}
+                    _ended = stopping.wait_for(|stop| *stop) => return Ok(()),
+                }
+            }
+        });
+    }
+    while let Some(ended) = running.join_next().await {
+        ended.map_err(|error| Failure::of(1, &error))??;
+    }
+    Ok(())
+}
+
+/// The receivers that are configured, by workspace.
+fn receivers(config: &Config) -> Result<BTreeMap<WorkspaceId, helix_forward::Options>, Failure> {
+    let mut all = BTreeMap::new();
+    for (slug, workspace) in &config.workspaces {
+        let Some(forward) = &workspace.forward else { continue };
+        let options = helix_forward::Options {
+            url: forward.url.clone(),
+            key: forward.key.reveal().to_owned(),
+            timeout: forward.timeout,
+            concurrency: forward.concurrency,
+        };
+        options.check().map_err(|error| Failure::usage(format!("workspaces.{slug}.forward: {error}")))?;
+        all.insert(WorkspaceId::new(slug).map_err(|error| Failure::of(2, &error))?, options);
+    }
+    if all.is_empty() {
+        return Err(Failure::usage("no workspace has a receiver to forward to: set [workspaces.<slug>.forward]"));
+    }
+    Ok(all)
+}
+
+/// A receiver that is new begins at the log's end: it had everything before that from elsewhere.
+async fn begin(config: &Config, progress: &ProgressOf) -> Result<(), ReplayError> {
+    let unreachable = |error| ReplayError::unreachable("postgres", error);
+    if !progress.standing(topics::FACTS).await.map_err(unreachable)?.is_empty() {
+        return Ok(());
+    }
+    let log = FactLog::open(config).await?;
+    let asked = tokio::task::spawn_blocking(move || log.whole()).await;
+    let cut = asked.map_err(|error| ReplayError::unreachable("the log", error))??;
+    let ends: Vec<(i32, i64)> = cut.0.into_iter().map(|(partition, (_, end))| (partition, end)).collect();
+    progress.begin(topics::FACTS, &ends).await.map_err(unreachable)?;
+    tracing::info!(projection = progress.projection(), "a new receiver: delivery begins at the log's end");
+    Ok(())
+}
+
+/// As [`watch_status`], and "degraded" while the receiver takes nothing: its facts wait, the process does its work.
+fn watch_receiver(status: Status, trouble: Trouble, readiness: Readiness, part: String) -> AbortHandle {
+    let watching = tokio::spawn(async move {
+        loop {
+            match (status.partitions().is_empty(), trouble.why()) {
+                (true, _) => readiness.not_ready(&part, "no partition has been acquired yet"),
+                (false, Some(cause)) => readiness.degraded(&part, format!("the receiver takes nothing: {cause}")),
+                (false, None) => readiness.ready(&part),
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    });
+    watching.abort_handle()
 }

@@ -9,6 +9,10 @@ use helix_schemas::{
     schema,
     unrouted::UnroutedEvent,
 };
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use crate::outlet::Outlet;
 
 /// One codec a topic.
 #[derive(Debug)]
@@ -49,4 +53,47 @@ impl Codecs {
             directory: Codec::new(directory, &schema::DIRECTORY)?,
         })
     }
+
+    /// The ids of the four schemas, in the order of [`Codecs::with_ids`].
+    fn ids(&self) -> [u32; 4] {
+        [self.fact.schema_id(), self.unrouted.schema_id(), self.rejected.schema_id(), self.directory.schema_id()]
+    }
+
+    /// Notes the ids beside the spool, with the schemas they are of: a start while the registry is away needs both.
+    pub async fn note(&self, outlet: &Outlet) {
+        let Some(spool) = outlet.spool() else { return };
+        let text = serde_json::json!({"of": fingerprint(), "ids": self.ids()}).to_string();
+        if let Err(error) = spool.note(NOTE, text.into_bytes()).await {
+            tracing::warn!(%error, "the schema ids could not be noted");
+        }
+    }
+
+    /// Codecs by the ids that an earlier run of a build with the same schemas noted.
+    pub async fn noted(outlet: &Outlet) -> Option<Self> {
+        let bytes = outlet.spool()?.recall(NOTE).await.ok()??;
+        let noted: Noted = serde_json::from_slice(&bytes).ok()?;
+        let [fact, unrouted, rejected, directory] = noted.ids;
+        if noted.of != fingerprint() {
+            return None;
+        }
+        Self::with_ids(fact, unrouted, rejected, directory).ok()
+    }
+}
+
+/// The name of the note.
+const NOTE: &str = "schemas";
+
+#[derive(Deserialize)]
+struct Noted {
+    of: String,
+    ids: [u32; 4],
+}
+
+/// Of the newest schemas that this build carries.
+fn fingerprint() -> String {
+    let mut hasher = Sha256::new();
+    for subject in &schema::SUBJECTS {
+        hasher.update(subject.newest());
+    }
+    hex::encode(hasher.finalize())
 }

@@ -88,11 +88,33 @@ impl View {
         let _until = progress.wait_for(|progress| progress.next_offset > offset).await;
     }
 
+    /// Tells of every change from now on, and of the present as the first one.
+    #[must_use]
+    pub fn changes(&self) -> Changes {
+        let mut progress = self.progress.subscribe();
+        progress.mark_changed();
+        Changes(progress)
+    }
+
     fn publish(&self, directory: &Directory, next_offset: i64, caught_up: bool) {
         let (workspaces, agents, dids) = directory.counts();
         metrics::directory(workspaces, agents, dids, next_offset);
         self.current.store(Arc::new(directory.clone()));
         self.progress.send_replace(Progress { next_offset, caught_up });
+    }
+}
+
+/// Tells when a [`View`] has changed.
+#[derive(Debug)]
+pub struct Changes(watch::Receiver<Progress>);
+
+impl Changes {
+    /// Waits for a change since the last one that was told. Several at once are told as one.
+    pub async fn next(&mut self) {
+        if self.0.changed().await.is_err() {
+            // The view is gone: it changes no more.
+            std::future::pending::<()>().await;
+        }
     }
 }
 
@@ -159,7 +181,9 @@ impl Reader {
             .set("enable.partition.eof", "true")
             .set("auto.offset.reset", "earliest")
             .set("allow.auto.create.topics", "false")
-            .set("fetch.wait.max.ms", "100");
+            .set("fetch.wait.max.ms", "100")
+            // A broker that comes back is found within this.
+            .set("reconnect.backoff.max.ms", "1000");
         let consumer = StreamConsumer::from_config_and_context(&settings, ReaderContext)?;
         let mut assignment = TopicPartitionList::new();
         assignment.add_partition_offset(topics::DIRECTORY, PARTITION, Offset::Beginning)?;
@@ -283,7 +307,7 @@ impl Reader {
 }
 
 /// A record without a value: released, as far as its key tells of what.
-fn tombstone(key: &str) -> Option<DirectoryEntry> {
+pub(crate) fn tombstone(key: &str) -> Option<DirectoryEntry> {
     let (entry, value) = key.split_once('/')?;
     let entry = EntryKind::try_from(entry.to_owned()).ok().filter(|kind| *kind != EntryKind::Workspace)?;
     let recorded_at = ReceivedAt::from_micros(0);

@@ -4,8 +4,9 @@
 //! queue is full. [`Pending::acknowledged`] resolves with the coordinates once the brokers have acknowledged. Any
 //! failure after enqueue means "perhaps written" (style.md, trap 1): the caller answers 503 and ids absorb the repeat.
 //!
-//! A fatal error of the idempotent producer (its sequence is lost) ends that producer for good: the next enqueue
-//! makes a new one. Dropping a producer purges what is in flight, so [`Publisher::close`] flushes first.
+//! A fatal error of the idempotent producer (its sequence is lost) ends that producer for good, and a record that is late
+//! may still be written: [`crate::outlet`] decides when a producer is given up. Dropping one purges what is in flight,
+//! so [`Publisher::close`] flushes first.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -42,6 +43,10 @@ pub struct Coordinates {
     pub offset: i64,
 }
 
+/// How long librdkafka tries by itself where there is a spool: the outlet's own clock decides, because a record that
+/// times out alone would be overtaken by the next one of its key.
+const WITH_SPOOL: Duration = Duration::from_secs(600);
+
 /// Why a record was not acknowledged.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
@@ -57,6 +62,15 @@ pub enum PublishError {
         #[source]
         source: KafkaError,
     },
+    /// Not acknowledged within the time it is given: perhaps written.
+    #[error("{topic} did not acknowledge in time")]
+    Late {
+        /// Its topic.
+        topic: &'static str,
+    },
+    /// The log is known not to acknowledge: nothing of this record was written.
+    #[error("the log is down")]
+    Down,
     /// The producer ended while the record was in flight: perhaps written.
     #[error("the producer ended before {topic} acknowledged")]
     Ended {
@@ -97,6 +111,7 @@ pub(crate) fn client_log(level: RDKafkaLogLevel, facility: &str, message: &str) 
 /// The producer, made anew where the old one is beyond repair.
 pub struct Publisher {
     settings: ClientConfig,
+    patience: Duration,
     producer: ArcSwap<InnerProducer>,
     renewal: Mutex<()>,
 }
@@ -114,7 +129,7 @@ pub struct Pending {
     timer: metrics::AckTimer,
 }
 
-fn settings(config: &LogConfig) -> ClientConfig {
+fn settings(config: &LogConfig, delivery: Duration) -> ClientConfig {
     let mut settings = ClientConfig::new();
     settings.extend(config.connection());
     settings
@@ -125,7 +140,9 @@ fn settings(config: &LogConfig) -> ClientConfig {
         .set("partitioner", "murmur2_random")
         .set("compression.codec", "lz4")
         .set("linger.ms", config.linger.as_millis().to_string())
-        .set("delivery.timeout.ms", config.delivery_timeout.as_millis().to_string())
+        .set("delivery.timeout.ms", delivery.as_millis().to_string())
+        // A broker that comes back is found within this.
+        .set("reconnect.backoff.max.ms", "1000")
         .set("queue.buffering.max.kbytes", config.queue_kib.to_string())
         .set("queue.buffering.max.messages", QUEUE_MESSAGES.to_string())
         .set("allow.auto.create.topics", "false")
@@ -134,14 +151,16 @@ fn settings(config: &LogConfig) -> ClientConfig {
 }
 
 impl Publisher {
-    /// A producer as design.md section 6 wants it. Does not wait for a broker.
+    /// A producer as design.md section 6 wants it; `spooled` where a spool takes over what is late. Does not wait for a
+    /// broker.
     ///
     /// # Errors
     /// Where librdkafka refuses a setting.
-    pub fn new(config: &LogConfig) -> Result<Self, KafkaError> {
-        let settings = settings(config);
+    pub fn new(config: &LogConfig, spooled: bool) -> Result<Self, KafkaError> {
+        let settings = settings(config, if spooled { WITH_SPOOL } else { config.delivery_timeout });
         let producer = InnerProducer::from_config_and_context(&settings, ProducerContext)?;
-        Ok(Self { settings, producer: ArcSwap::from_pointee(producer), renewal: Mutex::new(()) })
+        let patience = config.delivery_timeout;
+        Ok(Self { settings, patience, producer: ArcSwap::from_pointee(producer), renewal: Mutex::new(()) })
     }
 
     /// Puts a record into the queue. Records of one caller keep their order.
@@ -161,7 +180,6 @@ impl Publisher {
             Err((source, _)) => {
                 timer.done(false);
                 metrics::publish_failed("not_acknowledged");
-                self.renew_if_fatal();
                 Err(PublishError::NotAcknowledged { topic, source })
             }
         }
@@ -173,7 +191,17 @@ impl Publisher {
     /// [`PublishError`].
     pub async fn publish(&self, topic: &'static str, key: &str, value: &[u8]) -> Result<Coordinates, PublishError> {
         let pending = self.enqueue(topic, key, value)?;
-        self.acknowledged(pending).await
+        self.acknowledged_in_time(pending).await
+    }
+
+    /// Waits until every in-sync replica has the record, as long as `log.delivery_timeout`.
+    ///
+    /// # Errors
+    /// [`PublishError`]; the record is perhaps written.
+    pub async fn acknowledged_in_time(&self, pending: Pending) -> Result<Coordinates, PublishError> {
+        let topic = pending.topic;
+        let waited = tokio::time::timeout(self.patience, self.acknowledged(pending)).await;
+        waited.unwrap_or(Err(PublishError::Late { topic }))
     }
 
     /// Waits until every in-sync replica has the record.
@@ -192,16 +220,31 @@ impl Publisher {
             Err(_cancelled) => PublishError::Ended { topic },
         };
         metrics::publish_failed("not_acknowledged");
-        self.renew_if_fatal();
         Err(fault)
     }
 
-    fn renew_if_fatal(&self) {
+    /// Whether the producer can never again produce.
+    #[must_use]
+    pub fn is_beyond_repair(&self) -> bool {
+        self.producer.load().client().fatal_error().is_some()
+    }
+
+    /// A new producer, where the old one can never again produce.
+    pub fn renew_if_fatal(&self) {
         let _one_at_a_time = self.renewal.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((code, reason)) = self.producer.load().client().fatal_error() else {
-            return;
-        };
-        tracing::error!(%code, reason, "the producer is beyond repair; a new one takes over");
+        if let Some((code, reason)) = self.producer.load().client().fatal_error() {
+            tracing::error!(%code, reason, "the producer is beyond repair; a new one takes over");
+            self.replace();
+        }
+    }
+
+    /// Gives the producer up with all it holds, which is perhaps written, and takes a new one.
+    pub fn renew(&self) {
+        let _one_at_a_time = self.renewal.lock().unwrap_or_else(PoisonError::into_inner);
+        self.replace();
+    }
+
+    fn replace(&self) {
         match InnerProducer::from_config_and_context(&self.settings, ProducerContext) {
             // Dropping the old one joins its thread: not on an executor's thread.
             Ok(fresh) => drop_elsewhere(self.producer.swap(Arc::new(fresh))),

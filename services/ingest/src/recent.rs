@@ -1,7 +1,7 @@
 //! Remembers which ids were acknowledged lately, so that a repeat is answered without being appended again.
 //!
 //! A convenience, never a promise: it is bounded, forgets at restart, and knows one instance. Projections absorb
-//! whatever repeats get through. Only what the brokers have acknowledged is remembered (law 1).
+//! whatever repeats get through. Only what is in the log or in the spool is remembered (law 1).
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -12,7 +12,7 @@ use std::{
 use helix_schemas::{id::FactId, names::WorkspaceId};
 use lru::LruCache;
 
-use crate::{metrics, publish::Coordinates};
+use crate::{metrics, outlet::Placed};
 
 /// Ids remembered: at 100 events a second, ten minutes. (The `unwrap` is of a constant: it fails to compile, not to run.)
 const CAPACITY: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
@@ -22,7 +22,7 @@ struct Seen {
     content: u64,
     /// `None` for an event that could not be routed: once it can, it is no repeat.
     workspace: Option<WorkspaceId>,
-    coordinates: Coordinates,
+    placed: Placed,
 }
 
 /// What is known of an id.
@@ -30,9 +30,9 @@ struct Seen {
 pub enum Verdict {
     /// Nothing.
     New,
-    /// The same content is in the log already.
-    Duplicate(Coordinates),
-    /// Another content is in the log under this id: append this one too, and count it.
+    /// The same content is kept already.
+    Duplicate(Placed),
+    /// Another content is kept under this id: append this one too, and count it.
     Conflict,
 }
 
@@ -67,16 +67,16 @@ impl Recent {
         let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         match ids.get(&id) {
             Some(seen) if seen.workspace.as_ref() != workspace => Verdict::New,
-            Some(seen) if seen.content == content => Verdict::Duplicate(seen.coordinates),
+            Some(seen) if seen.content == content => Verdict::Duplicate(seen.placed),
             Some(_) => Verdict::Conflict,
             None => Verdict::New,
         }
     }
 
-    /// Remembers an acknowledged record.
-    pub fn remember(&self, id: FactId, workspace: Option<WorkspaceId>, content: u64, coordinates: Coordinates) {
+    /// Remembers a record that is kept.
+    pub fn remember(&self, id: FactId, workspace: Option<WorkspaceId>, content: u64, placed: Placed) {
         let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
-        ids.put(id, Seen { content, workspace, coordinates });
+        ids.put(id, Seen { content, workspace, placed });
     }
 
     /// Exports how full the memory is.
@@ -96,10 +96,10 @@ mod tests {
         let id = helix_schemas::id::NaturalKey::new("p", "a", "agent").id();
         let (one, other) = (WorkspaceId::new("one").unwrap(), WorkspaceId::new("other").unwrap());
         let (content, changed) = (recent.digest("x"), recent.digest("y"));
-        let coordinates = Coordinates { topic: "t", partition: 1, offset: 2 };
+        let placed = Placed::Log(crate::publish::Coordinates { topic: "t", partition: 1, offset: 2 });
         assert_eq!(recent.check(id, Some(&one), content), Verdict::New);
-        recent.remember(id, Some(one.clone()), content, coordinates);
-        assert_eq!(recent.check(id, Some(&one), content), Verdict::Duplicate(coordinates));
+        recent.remember(id, Some(one.clone()), content, placed);
+        assert_eq!(recent.check(id, Some(&one), content), Verdict::Duplicate(placed));
         assert_eq!(recent.check(id, Some(&one), changed), Verdict::Conflict);
         assert_eq!(recent.check(id, Some(&other), content), Verdict::New);
         assert_eq!(recent.check(id, None, content), Verdict::New);

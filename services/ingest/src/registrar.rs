@@ -4,6 +4,7 @@
 //! reader then made of it (read your writes). What another workspace owns is refused before anything is written.
 //! Two instances may still race: then the first record wins, the loser takes back what else it had added, and writes
 //! the winner's name over its own refused record, because compaction keeps a key's last record.
+//! Each change and each refusal leaves a fact in the log of who asked ([`crate::audit`]).
 //!
 //! Agent ids may be e-mail addresses: they are counted in logs, never named.
 
@@ -23,6 +24,7 @@ use helix_schemas::{
 use tokio::sync::Mutex;
 
 use crate::{
+    audit::{Asked, Audit, Change, Trail},
     codecs::Codecs,
     directory::View,
     publish::{PublishError, Publisher},
@@ -39,6 +41,13 @@ pub struct Claim {
     pub agents: BTreeSet<AgentId>,
     /// Its DIDs.
     pub dids: BTreeSet<Did>,
+}
+
+/// An entry that a claim added.
+struct Fresh {
+    kind: EntryKind,
+    value: String,
+    offset: i64,
 }
 
 /// How much a claim added.
@@ -83,8 +92,14 @@ pub struct Registrar {
     codecs: Arc<OnceLock<Codecs>>,
     /// How long the own reader may take to follow.
     patience: Duration,
+    audit: Audit,
     one_at_a_time: Mutex<()>,
 }
+
+/// Where claims and releases come in, for the audit.
+const REGISTER: &str = "/api/supervisor/register";
+const RELEASE_AGENT: &str = "/api/supervisor/register/{workspace}/agents/{agentId}";
+const RELEASE_DID: &str = "/api/supervisor/register/{workspace}/dids/{did}";
 
 type Owner = fn(&Directory, &str) -> Option<WorkspaceId>;
 
@@ -102,7 +117,8 @@ impl Registrar {
     /// A registrar that judges by `view`.
     #[must_use]
     pub fn new(view: Arc<View>, publisher: Arc<Publisher>, codecs: Arc<OnceLock<Codecs>>, patience: Duration) -> Self {
-        Self { view, publisher, codecs, patience, one_at_a_time: Mutex::new(()) }
+        let audit = Audit::new(publisher.clone());
+        Self { view, publisher, codecs, patience, audit, one_at_a_time: Mutex::new(()) }
     }
 
     /// Adds to what a workspace has. What it has already is no change.
@@ -110,7 +126,26 @@ impl Registrar {
     /// # Errors
     /// [`RegistrarError::Conflict`] where another workspace owns any of it, and then nothing is added.
     pub async fn claim(&self, claim: &Claim, request_id: &str) -> Result<Added, RegistrarError> {
-        let _turn = self.one_at_a_time.lock().await;
+        let asked = Asked { workspace: &claim.workspace, endpoint: REGISTER, request_id };
+        let turn = self.one_at_a_time.lock().await;
+        let outcome = self.claim_in_turn(claim, request_id).await;
+        let trail = match &outcome {
+            Ok(fresh) => {
+                let claimed = |fresh: &Fresh| (Change::Claimed(fresh.offset), fresh.kind);
+                self.trail(asked, fresh.iter().map(|fresh| (claimed(fresh), fresh.value.as_str())))
+            }
+            Err(error) => self.refusals(asked, error),
+        };
+        drop(turn);
+        self.finish(asked, trail).await;
+        let fresh = outcome?;
+        let count = |of: EntryKind| fresh.iter().filter(|fresh| fresh.kind == of).count();
+        let added = Added { agents: count(EntryKind::Agent), dids: count(EntryKind::Did) };
+        tracing::info!(workspace = %claim.workspace, agents = added.agents, dids = added.dids, request_id, "directory: claimed");
+        Ok(added)
+    }
+
+    async fn claim_in_turn(&self, claim: &Claim, request_id: &str) -> Result<Vec<Fresh>, RegistrarError> {
         let before = self.snapshot()?;
         let wanted = || {
             let agents = claim.agents.iter().map(|agent| (EntryKind::Agent, agent.as_str()));
@@ -128,16 +163,14 @@ impl Registrar {
         }
         let fresh: Vec<_> = wanted().filter(|(kind, value)| owner_of(*kind)(&before, value).is_none()).collect();
         entries.extend(fresh.iter().map(|(kind, value)| self.entry(*kind, value, Some(&claim.workspace), request_id)));
-        self.write(&entries).await?;
+        let offsets = self.write(&entries).await?;
         let after = self.view.snapshot();
         if let Err(lost) = self.refuse_conflicts(&after, &claim.workspace, fresh.iter().copied()) {
             self.take_back(&after, &claim.workspace, &fresh, request_id).await?;
             return Err(lost);
         }
-        let count = |of: EntryKind| fresh.iter().filter(|(kind, _)| *kind == of).count();
-        let added = Added { agents: count(EntryKind::Agent), dids: count(EntryKind::Did) };
-        tracing::info!(workspace = %claim.workspace, agents = added.agents, dids = added.dids, request_id, "directory: claimed");
-        Ok(added)
+        let written = fresh.iter().zip(offsets.iter().skip(entries.len() - fresh.len()));
+        Ok(written.map(|((kind, value), at)| Fresh { kind: *kind, value: (*value).to_owned(), offset: *at }).collect())
     }
 
     /// Releases one agent or DID. One that nobody owns is no change.
@@ -151,14 +184,60 @@ impl Registrar {
         value: &str,
         request_id: &str,
     ) -> Result<(), RegistrarError> {
-        let _turn = self.one_at_a_time.lock().await;
+        let value = &*kind.canonical(value);
+        let endpoint = if kind == EntryKind::Agent { RELEASE_AGENT } else { RELEASE_DID };
+        let asked = Asked { workspace, endpoint, request_id };
+        let turn = self.one_at_a_time.lock().await;
+        let outcome = self.release_in_turn(asked, kind, value).await;
+        let trail = match &outcome {
+            Ok(offset) => self.trail(asked, offset.iter().map(|at| ((Change::Released(*at), kind), value))),
+            Err(error) => self.refusals(asked, error),
+        };
+        drop(turn);
+        self.finish(asked, trail).await;
+        outcome.map(|_released| ())
+    }
+
+    /// The offset of the release, where there was something to release.
+    async fn release_in_turn(
+        &self,
+        asked: Asked<'_>,
+        kind: EntryKind,
+        value: &str,
+    ) -> Result<Option<i64>, RegistrarError> {
+        let Asked { workspace, request_id, .. } = asked;
         let before = self.snapshot()?;
         self.refuse_conflicts(&before, workspace, [(kind, value)].into_iter())?;
-        if owner_of(kind)(&before, value).is_some() {
-            self.write(&[self.entry(kind, value, None, request_id)]).await?;
-            tracing::info!(%workspace, entry = kind.as_str(), count = 1, request_id, "directory: released");
+        if owner_of(kind)(&before, value).is_none() {
+            return Ok(None);
         }
-        Ok(())
+        let offsets = self.write(&[self.entry(kind, value, None, request_id)]).await?;
+        tracing::info!(%workspace, entry = kind.as_str(), count = 1, request_id, "directory: released");
+        Ok(offsets.first().copied())
+    }
+
+    /// Puts the audit of some changes on its way: in turn, so that an entry's changes are told in their order.
+    fn trail<'a>(
+        &self,
+        asked: Asked<'_>,
+        changes: impl IntoIterator<Item = ((Change, EntryKind), &'a str)>,
+    ) -> Option<Trail> {
+        let codecs = self.codecs.get()?;
+        let changes = changes.into_iter().map(|((change, kind), value)| (change, kind, value));
+        Some(self.audit.enqueue(codecs, asked, changes))
+    }
+
+    fn refusals(&self, asked: Asked<'_>, error: &RegistrarError) -> Option<Trail> {
+        let RegistrarError::Conflict { agents, dids } = error else { return None };
+        let agents = agents.iter().map(|agent| ((Change::Refused, EntryKind::Agent), agent.as_str()));
+        let dids = dids.iter().map(|did| ((Change::Refused, EntryKind::Did), did.as_str()));
+        self.trail(asked, agents.chain(dids))
+    }
+
+    async fn finish(&self, asked: Asked<'_>, trail: Option<Trail>) {
+        if let Some(trail) = trail {
+            self.audit.finish(asked, trail).await;
+        }
     }
 
     fn snapshot(&self) -> Result<Arc<Directory>, RegistrarError> {
@@ -200,7 +279,7 @@ impl Registrar {
                 self.entry(*kind, value, owner.as_ref(), request_id)
             })
             .collect();
-        self.write(&entries).await
+        self.write(&entries).await.map(|_offsets| ())
     }
 
     fn entry(
@@ -220,19 +299,20 @@ impl Registrar {
         }
     }
 
-    /// Writes records in order and waits until the own reader has applied the last.
-    async fn write(&self, entries: &[DirectoryEntry]) -> Result<(), RegistrarError> {
+    /// Writes records in order and waits until the own reader has applied the last. Their offsets, in order.
+    async fn write(&self, entries: &[DirectoryEntry]) -> Result<Vec<i64>, RegistrarError> {
         let codecs = self.codecs.get().ok_or(RegistrarError::NotStarted)?;
         let mut pending = Vec::with_capacity(entries.len());
         for entry in entries {
             let value = codecs.directory.encode(entry)?;
             pending.push(self.publisher.enqueue(topics::DIRECTORY, &entry.key(), &value)?);
         }
-        let mut last = None;
+        let mut offsets = Vec::with_capacity(pending.len());
         for delivery in pending {
-            last = last.max(Some(self.publisher.acknowledged(delivery).await?.offset));
+            offsets.push(self.publisher.acknowledged_in_time(delivery).await?.offset);
         }
-        let Some(last) = last else { return Ok(()) };
-        tokio::time::timeout(self.patience, self.view.applied(last)).await.map_err(|_| RegistrarError::Behind)
+        let Some(last) = offsets.iter().max().copied() else { return Ok(offsets) };
+        let applied = tokio::time::timeout(self.patience, self.view.applied(last)).await;
+        applied.map(|()| offsets).map_err(|_| RegistrarError::Behind)
     }
 }

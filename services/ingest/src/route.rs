@@ -1,6 +1,9 @@
 //! Whose is it? Policy alone: an event and the directory in, a destination out. Never a default (law 3).
 
-use helix_schemas::{directory::Directory, names::WorkspaceId};
+use helix_schemas::{
+    directory::Directory,
+    names::{AgentId, Did, WorkspaceId},
+};
 
 use crate::normalise::Normalised;
 
@@ -18,6 +21,9 @@ pub const UNKNOWN: &str = "agent_and_did_unknown";
 /// The agent belongs to one workspace and the DID to another.
 pub const CONFLICT: &str = "directory_conflict";
 
+/// The directory could not be read: the log was down when this instance started.
+pub const UNREAD: &str = "directory_unread";
+
 impl Destination {
     /// The workspace, if there is one.
     #[must_use]
@@ -32,8 +38,14 @@ impl Destination {
 /// Attributes an event that came without a workspace: by its agent, else by its DID.
 #[must_use]
 pub fn attribute(event: &Normalised, directory: &Directory) -> Destination {
-    let by_agent = event.agent.as_ref().and_then(|agent| directory.owner_of_agent(agent));
-    let by_did = event.did.as_ref().and_then(|did| directory.owner_of_did(did));
+    attribute_names(event.agent.as_ref(), event.did.as_ref(), directory)
+}
+
+/// Attributes by what an event names.
+#[must_use]
+pub fn attribute_names(agent: Option<&AgentId>, did: Option<&Did>, directory: &Directory) -> Destination {
+    let by_agent = agent.and_then(|agent| directory.owner_of_agent(agent));
+    let by_did = did.and_then(|did| directory.owner_of_did(did));
     match (by_agent, by_did) {
         (Some(agent), Some(did)) if agent != did => Destination::Unrouted(CONFLICT),
         (Some(owner), _) | (None, Some(owner)) => Destination::Workspace(owner.clone()),

@@ -8,11 +8,12 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 
 use figment::{
     Figment,
+    error::{Actual, Kind},
     providers::{Env, Format, Toml},
 };
 use serde::{Deserialize, Serialize};
 
-use crate::secret::Secret;
+use crate::{http::Limits, secret::Secret};
 
 /// The documented defaults.
 pub const DEFAULT_TOML: &str = include_str!("default.toml");
@@ -22,7 +23,7 @@ pub const DEFAULT_TOML: &str = include_str!("default.toml");
 pub enum ConfigError {
     /// A key is unknown, missing or of the wrong type.
     #[error("the configuration cannot be read: {0}")]
-    Read(Box<figment::Error>),
+    Read(String),
     /// The values do not fit together.
     #[error("the configuration is wrong: {0}")]
     Check(String),
@@ -214,6 +215,14 @@ pub struct IngestConfig {
     pub connections: usize,
     /// Addresses and networks of our own gateways: the last other address in their `X-Forwarded-For` is the source.
     pub trusted_proxies: Vec<String>,
+}
+
+impl IngestConfig {
+    /// What its connections may cost.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits { header_timeout: self.header_timeout, connections: self.connections, ..Limits::default() }
+    }
 }
 
 /// `[accounts.<name>]`: one account at the provider.
@@ -416,7 +425,7 @@ impl Config {
             figment = figment.merge(Toml::file(file));
         }
         let figment = figment.merge(Env::prefixed("HELIX__").split("__"));
-        let config: Self = figment.extract().map_err(|error| ConfigError::Read(Box::new(error)))?;
+        let config: Self = figment.extract().map_err(|error| ConfigError::Read(told(&error)))?;
         config.check()?;
         Ok(config)
     }
@@ -461,9 +470,23 @@ impl Config {
         if log.sasl.mechanism.is_empty() != log.sasl.username.is_empty() {
             return Err("log.sasl: mechanism and username go together".to_owned());
         }
+        if !log.sasl.mechanism.is_empty() && log.sasl.password.is_empty() {
+            return Err("log.sasl: password must be set where a mechanism is".to_owned());
+        }
         let tls = &log.tls;
         if tls.certificate.as_os_str().is_empty() != tls.key.as_os_str().is_empty() {
             return Err("log.tls: certificate and key go together".to_owned());
+        }
+        // Whoever names an authority means to be encrypted; a forgotten switch would send all in the clear.
+        let named = [&tls.ca, &tls.certificate, &tls.key].iter().any(|file| !file.as_os_str().is_empty());
+        if named && !tls.enabled {
+            return Err("log.tls: it is not enabled, but ca or key is set".to_owned());
+        }
+        if self.ingest.connections == 0 {
+            return Err("ingest.connections must be at least 1".to_owned());
+        }
+        if self.ingest.header_timeout.is_zero() {
+            return Err("ingest.header_timeout must be above 0".to_owned());
         }
         networks("ingest.trusted_proxies", &self.ingest.trusted_proxies)?;
         // One secret opens one door: a second use of it would let one hospital in at another's.
@@ -500,6 +523,9 @@ impl Config {
                 if !(forward.url.starts_with("http://") || forward.url.starts_with("https://")) {
                     return Err(format!("workspaces.{slug}.forward.url is no http or https URL"));
                 }
+                if forward.timeout.is_zero() {
+                    return Err(format!("workspaces.{slug}.forward.timeout must be above 0"));
+                }
                 if forward.concurrency == 0 {
                     return Err(format!("workspaces.{slug}.forward.concurrency must be at least 1"));
                 }
@@ -516,6 +542,53 @@ impl Config {
             None => self.accounts.first_key_value(),
         };
         found.map(|(name, account)| (name.as_str(), account))
+    }
+}
+
+/// What is at fault and where, without the value: it may be a secret, or stand beside one.
+fn told(error: &figment::Error) -> String {
+    let told = |fault: figment::Error| {
+        let mut text = match &fault.kind {
+            Kind::InvalidType(found, expected) | Kind::InvalidValue(found, expected) => {
+                format!("{} is not {expected}", kind_of(found))
+            }
+            Kind::UnknownVariant(_, known) => format!("it is none of {}", known.join(", ")),
+            Kind::UnknownField(name, _) => format!("there is no key {name}"),
+            Kind::MissingField(name) => format!("{name} is missing"),
+            // A parser shows the line at fault: each line of such a picture has a bar.
+            Kind::Message(message) => message.lines().filter(|line| !line.contains('|')).collect::<Vec<_>>().join(": "),
+            Kind::DuplicateField(name) => format!("{name} is said twice"),
+            Kind::InvalidLength(length, expected) => format!("{length} are not {expected}"),
+            Kind::ISizeOutOfRange(_) | Kind::USizeOutOfRange(_) => "a number is out of range".to_owned(),
+            Kind::Unsupported(found) | Kind::UnsupportedKey(found, _) => {
+                format!("{} has no place here", kind_of(found))
+            }
+        };
+        if !fault.path.is_empty() {
+            text = format!("{}: {text}", fault.path.join("."));
+        }
+        match fault.metadata.as_ref().map(|metadata| (&metadata.name, &metadata.source)) {
+            Some((_, Some(source))) => format!("{text} (in {source})"),
+            Some((name, None)) => format!("{text} (in {name})"),
+            None => text,
+        }
+    };
+    error.clone().into_iter().map(told).collect::<Vec<_>>().join("; ")
+}
+
+fn kind_of(found: &Actual) -> &'static str {
+    match found {
+        Actual::Bool(_) => "true or false",
+        Actual::Unsigned(_) | Actual::Signed(_) | Actual::Float(_) => "a number",
+        Actual::Char(_) | Actual::Str(_) | Actual::Bytes(_) => "this text",
+        Actual::Seq => "a list",
+        Actual::Map
+        | Actual::Enum
+        | Actual::UnitVariant
+        | Actual::NewtypeVariant
+        | Actual::TupleVariant
+        | Actual::StructVariant => "a table",
+        Actual::Unit | Actual::Option | Actual::NewtypeStruct | Actual::Other(_) => "this",
     }
 }
 

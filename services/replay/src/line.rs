@@ -57,8 +57,8 @@ pub fn to_text(place: Place, fact: &Fact) -> String {
         helix_schemas::fact::Body::CallSummarised(summary) => summary.status.as_deref().unwrap_or(""),
         helix_schemas::fact::Body::CallRang(_)
         | helix_schemas::fact::Body::CallAnswered(_)
-        | helix_schemas::fact::Body::CallEnded(_)
-        | helix_schemas::fact::Body::DirectoryChanged(_) => "",
+        | helix_schemas::fact::Body::CallEnded(_) => "",
+        helix_schemas::fact::Body::DirectoryChanged(changed) => changed.change.as_str(),
     };
     format!(
         "{occurred}  {workspace:<12} {kind:<18} {says:<10} agent={agent} call={call}  {partition}/{offset}",

@@ -148,9 +148,14 @@ fn clean_leaves_what_is_not_ours_and_what_links_point_to() {
     fs::write(elsewhere.join("kept"), "kept").unwrap();
     std::os::unix::fs::symlink(&elsewhere, home.data("kafka")).unwrap();
     fs::write(home.data("note.txt"), "mine").unwrap();
+    // As ingest makes it, where the configuration says.
+    let spool = Config::load(Some(&home.helix_toml())).unwrap().spool.folder;
+    assert_eq!(spool, home.data("spool"));
+    fs::create_dir_all(&spool).unwrap();
+    fs::write(spool.join("spool.redb"), "facts").unwrap();
     assert_eq!(helix_local::clean(home.root()).unwrap(), ["note.txt"]);
     assert!(elsewhere.join("kept").is_file());
-    assert!(!home.secrets().exists() && !home.is_ours());
+    assert!(!home.secrets().exists() && !spool.exists() && !home.is_ours());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use helix_local::registry::{Options, serve};
-use helix_schemas::schema::SUBJECTS;
+use helix_schemas::{registry::RegistryError, schema::SUBJECTS};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
@@ -83,16 +83,14 @@ async fn a_default_makes_another_schema() {
 }
 
 #[tokio::test]
-async fn an_incompatible_schema_is_refused_against_every_version() {
+async fn an_incompatible_schema_is_refused_and_told_what_breaks() {
     let folder = folder();
     let server = Server::start(folder.path()).await;
     assert_eq!(server.register("s", &record(A)).await.0, 200);
     assert_eq!(server.register("s", &record(&format!("{A},{OPTIONAL_B}"))).await.0, 200);
-    // Readable by the last version, not by the first: transitive.
-    let (status, body) = server.register("s", &record(OPTIONAL_B)).await;
-    assert_eq!((status, &body["error_code"]), (409, &json!(409)), "{body}");
     let required = record(&format!(r#"{A},{{"name":"c","type":"long"}}"#));
-    assert_eq!(server.register("s", &required).await.0, 409);
+    let (status, body) = server.register("s", &required).await;
+    assert_eq!((status, &body["error_code"]), (409, &json!(409)), "{body}");
     let (status, body) = server.register("s", "{not avro").await;
     assert_eq!((status, &body["error_code"]), (422, &json!(42201)));
     assert_eq!(server.call("GET", "/subjects/s/versions", None).await, (200, json!([1, 2])));
@@ -101,6 +99,68 @@ async fn an_incompatible_schema_is_refused_against_every_version() {
         .await;
     assert_eq!(verdict["is_compatible"], json!(false));
     assert!(verdict["messages"][0].as_str().unwrap().contains("'c'"), "{verdict}");
+    server.stop().await;
+}
+
+const BACKWARD: &str = "the new schema cannot read what version 1 wrote";
+const FORWARD: &str = "version 1 cannot read what the new schema writes";
+
+/// Changes of `{first}` that break one direction and not the other.
+const ONE_DIRECTION: [(&str, &str, &str); 4] = [
+    // A required field is gained: what was written before has none.
+    (A, r#"{"name":"a","type":"string"},{"name":"b","type":"long"}"#, BACKWARD),
+    // A required field is taken away: the old reader has nothing in its place.
+    (r#"{"name":"a","type":"string"},{"name":"b","type":"long"}"#, A, FORWARD),
+    // A long may not fit an int; an int always fits a long.
+    (r#"{"name":"n","type":"long"}"#, r#"{"name":"n","type":"int"}"#, BACKWARD),
+    (r#"{"name":"n","type":"int"}"#, r#"{"name":"n","type":"long"}"#, FORWARD),
+];
+
+#[tokio::test]
+async fn each_direction_alone_is_enough_to_be_refused() {
+    let folder = folder();
+    let server = Server::start(folder.path()).await;
+    for (number, (first, second, broken)) in ONE_DIRECTION.into_iter().enumerate() {
+        let subject = format!("s{number}");
+        assert_eq!(server.register(&subject, &record(first)).await.0, 200);
+        let (status, body) = server.register(&subject, &record(second)).await;
+        let message = body["message"].as_str().unwrap();
+        let other = if broken == BACKWARD { FORWARD } else { BACKWARD };
+        assert_eq!((status, &body["error_code"]), (409, &json!(409)), "{second}: {body}");
+        assert!(message.contains(broken) && !message.contains(other), "{second}: {message}");
+        assert_eq!(server.call("GET", &format!("/subjects/{subject}/versions"), None).await.1, json!([1]));
+        // A level of the other direction takes the same change.
+        let level = if broken == BACKWARD { "FORWARD_TRANSITIVE" } else { "BACKWARD_TRANSITIVE" };
+        server.call("PUT", &format!("/config/{subject}"), Some(json!({"compatibility": level}))).await;
+        assert_eq!(server.register(&subject, &record(second)).await.0, 200, "{second}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_change_that_the_last_version_allows_and_the_first_does_not_is_refused() {
+    let folder = folder();
+    let server = Server::start(folder.path()).await;
+    let with = |kind: &str| record(&format!(r#"{A},{{"name":"n","type":"{kind}","default":0}}"#));
+    // In between the field is gone, so the second version has no quarrel with either.
+    for (number, (first, third, broken)) in
+        [("long", "int", BACKWARD), ("int", "long", FORWARD)].into_iter().enumerate()
+    {
+        let subject = format!("s{number}");
+        for schema in [with(first), record(A)] {
+            assert_eq!(server.register(&subject, &schema).await.0, 200);
+        }
+        let path = |version: &str| format!("/compatibility/subjects/{subject}/versions/{version}?verbose=true");
+        let body = || Some(json!({"schema": with(third)}));
+        assert_eq!(server.call("POST", &path("latest"), body()).await.1["is_compatible"], json!(true));
+        assert_eq!(server.call("POST", &path("1"), body()).await.1["is_compatible"], json!(false));
+        let (status, refusal) = server.register(&subject, &with(third)).await;
+        assert_eq!(status, 409, "{refusal}");
+        assert!(refusal["message"].as_str().unwrap().contains(broken), "{refusal}");
+        // Without `TRANSITIVE` only the last version is asked.
+        server.call("PUT", &format!("/config/{subject}"), Some(json!({"compatibility": "FULL"}))).await;
+        assert_eq!(server.register(&subject, &with(third)).await.0, 200);
+    }
     server.stop().await;
 }
 
@@ -173,16 +233,43 @@ async fn a_line_that_was_cut_short_is_forgotten_and_a_damaged_one_stops_the_star
 }
 
 #[tokio::test]
-async fn the_schemas_of_this_build_register_with_our_own_client() {
+async fn the_schemas_of_this_build_register_with_our_own_client_and_bad_successors_do_not() {
     let folder = folder();
     let server = Server::start(folder.path()).await;
     let client = helix_schemas::registry::Registry::new(&server.url);
     for subject in &SUBJECTS {
         let ids = client.register_all(subject).await.unwrap();
+        assert_eq!(ids.len(), subject.versions.len());
         assert_eq!(ids, client.register_all(subject).await.unwrap());
+        // Every version of ours is compatible with every other, whichever came first.
+        let backwards: Vec<_> = subject.versions.iter().rev().collect();
+        for version in backwards {
+            let name = format!("{}-reversed", subject.name());
+            client.register(&name, version).await.unwrap();
+        }
+        for (change, successor) in bad_successors(subject.newest()) {
+            let refusal = client.register(&subject.name(), &successor).await.unwrap_err();
+            let RegistryError::Refused { status, message, .. } = refusal else { panic!("{change}: {refusal}") };
+            assert_eq!(status, 409, "{change}: {message}");
+        }
     }
-    let (_, subjects) = server.call("GET", "/subjects", None).await;
-    assert_eq!(subjects.as_array().unwrap().len(), SUBJECTS.len());
+    let (_, subjects) = server.call("GET", "/subjects?subjectPrefix=telephony.", None).await;
+    assert_eq!(subjects.as_array().unwrap().len(), SUBJECTS.len() * 2);
     // The client keeps its connections open; a graceful stop would wait for them.
     server.done.abort();
+}
+
+/// What somebody may try with one of our schemas, and must not.
+fn bad_successors(newest: &str) -> Vec<(&'static str, String)> {
+    let change = |alter: fn(&mut Vec<Value>)| {
+        let mut schema: Value = serde_json::from_str(newest).unwrap();
+        alter(schema["fields"].as_array_mut().unwrap());
+        schema.to_string()
+    };
+    vec![
+        ("a required field taken away", change(|fields| drop(fields.remove(0)))),
+        ("a required field gained", change(|fields| fields.push(json!({"name": "new", "type": "string"})))),
+        ("a field of another type", change(|fields| fields[0]["type"] = json!("long"))),
+        ("a field renamed", change(|fields| fields[0]["name"] = json!("renamed"))),
+    ]
 }

@@ -180,6 +180,7 @@ async fn directory_changes_decisions_and_unknown_words_are_rows_too() {
         word: "changeMode".into(),
         mode: Some("Manual".into()),
         agent_name: Some("A".into()),
+        party: None,
     };
     world
         .tell([

@@ -75,7 +75,7 @@ pub fn state(seconds: i64, agent: &str, state: AgentState, reason: Option<&str>)
 }
 
 pub fn unknown_word(seconds: i64, agent: &str, word: &str) -> Fact {
-    let body = Unknown { event: "agent".into(), word: word.into(), mode: None, agent_name: None };
+    let body = Unknown { event: "agent".into(), word: word.into(), ..Unknown::default() };
     fact(seconds, Some(agent), None, Body::Unknown(body))
 }
 

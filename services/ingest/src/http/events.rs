@@ -1,8 +1,11 @@
 //! Webhooks in, facts out. Statuses are contract.md's, to the letter.
 //!
-//! Order of a delivery: read the bytes, check the key, read the events, then for each in order redact, normalise,
-//! attribute and enqueue; and only when everything is enqueued wait for the acknowledgements. Nothing is answered
-//! with 2xx that the log has not acknowledged.
+//! Order of a delivery: read the bytes, check key and source, read the events; understand each of them; take their
+//! tokens, all or none; then submit them in order, and only when all are submitted wait until they are kept. Nothing is
+//! answered with 2xx that neither the log has acknowledged nor the spool has fsynced. From the moment its bytes are
+//! read a delivery is a task of its own: a sender that hangs up takes nothing back.
+
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use axum::{
     Json as JsonBody,
@@ -12,11 +15,13 @@ use axum::{
 };
 use helix_kit::problem::Problem;
 use helix_schemas::{
+    directory::Directory,
     fact::{Body, Kind},
     id::FactId,
     names::WorkspaceId,
     topics,
 };
+use ipnet::IpNet;
 use serde::Serialize;
 
 use super::{
@@ -27,13 +32,14 @@ use super::{
 use crate::{
     app::{Account, App, Doors},
     body::{self, Delivery, Element},
+    bucket::Bucket,
     codecs::Codecs,
     metrics,
     normalise::{Context, Normalised, Rejection, Stamp, normalise},
-    publish::{Coordinates, Pending},
+    outlet::{ATTRIBUTE_LATER, Mode, Placed, Record, Submitted},
     recent::Verdict,
     redact::api_keys,
-    route::{Destination, attribute},
+    route::{self, Destination, attribute},
     value::Json,
 };
 
@@ -41,6 +47,8 @@ use crate::{
 const WORKSPACE: HeaderName = HeaderName::from_static("x-helix-workspace");
 /// What a 401 asks for.
 const CHALLENGE: &str = "ApiKey realm=\"helix\"";
+/// The reason of a result that differs from what is kept under its id.
+const CONFLICT: &str = "id_conflict";
 
 /// What became of one event.
 #[derive(Debug, Serialize)]
@@ -60,22 +68,28 @@ struct Accepted {
     results: Vec<EventResult>,
 }
 
-/// What an enqueued record is, once it is acknowledged.
+/// What an event turned out to be.
+enum Understood {
+    Event { event: Box<Normalised>, destination: Destination },
+    Refused(Rejection),
+}
+
+/// What a submitted record is, once it is kept.
 enum Meaning {
-    Fact { destination: Destination, kind: Kind, digest: u64 },
+    Fact { destination: Destination, kind: Kind, digest: u64, conflict: bool },
     Rejected { code: &'static str, problem: Problem },
 }
 
 /// An event on its way, or known already.
 enum Step {
-    Known { id: FactId, at: Coordinates },
-    Sent { id: FactId, pending: Pending, meaning: Box<Meaning> },
+    Known { id: FactId, placed: Placed },
+    Sent { id: FactId, submitted: Box<Submitted>, meaning: Box<Meaning> },
 }
 
 /// Takes one delivery.
 pub(super) async fn receive(app: Shared, door: Door, request: Request, path: super::PathParams) -> Response {
     let deadline = app.config.ingest.deadline;
-    match tokio::time::timeout(deadline, take(&app, door, request, path)).await {
+    match tokio::time::timeout(deadline, take(app, door, request, path)).await {
         Ok(Ok(response)) => response,
         Ok(Err(problem)) if problem.status == StatusCode::UNAUTHORIZED => {
             ([(header::WWW_AUTHENTICATE, CHALLENGE)], problem).into_response()
@@ -85,23 +99,29 @@ pub(super) async fn receive(app: Shared, door: Door, request: Request, path: sup
     }
 }
 
+async fn take(app: Shared, door: Door, request: Request, path: super::PathParams) -> Result<Response, Problem> {
+    let named = match door {
+        Door::AgentEvent | Door::CallEvent => None,
+        Door::CallbackByHost => Some(header_text(&request, &WORKSPACE)),
+        Door::CallbackByPath => Some(path.workspace.unwrap_or_default()),
+    };
+    let arrival = Arrival::read(&app, request, door.endpoint(), path.key.as_deref()).await?;
+    let storing = tokio::spawn(async move { admit(&app, door, &arrival, named).await });
+    // A task that broke is our failure; what it had submitted is perhaps kept.
+    storing.await.unwrap_or_else(|_| Err(Problem::component_down("the intake")))
+}
+
 /// Which secret opens this door.
 enum Lock<'a> {
     Account,
     Workspace(&'a WorkspaceId, &'a Doors),
 }
 
-async fn take(app: &App, door: Door, request: Request, path: super::PathParams) -> Result<Response, Problem> {
-    let named = match door {
-        Door::AgentEvent | Door::CallEvent => None,
-        Door::CallbackByHost => Some(header_text(&request, &WORKSPACE)),
-        Door::CallbackByPath => Some(path.workspace.unwrap_or_default()),
-    };
-    let arrival = Arrival::read(app, request, door.endpoint(), path.key.as_deref()).await?;
+async fn admit(app: &App, door: Door, arrival: &Arrival, named: Option<String>) -> Result<Response, Problem> {
     let lock = match named {
         None => Lock::Account,
         Some(named) => match WorkspaceId::new(&named).ok().and_then(|slug| app.workspaces.get_key_value(&slug)) {
-            Some((slug, keys)) => Lock::Workspace(slug, keys),
+            Some((slug, doors)) => Lock::Workspace(slug, doors),
             None => {
                 let id = arrival.keep_refused(app, "unknown_workspace").await;
                 return Err(problems::kept(problems::unknown_workspace(), id));
@@ -125,25 +145,29 @@ async fn take(app: &App, door: Door, request: Request, path: super::PathParams) 
         let id = arrival.keep_refused(app, "unauthorised").await;
         return Err(problems::kept(problems::unauthorised(), id));
     };
-    let workspace = match lock {
-        Lock::Account => None,
-        Lock::Workspace(slug, _) => Some(slug),
+    let (workspace, sources) = match &lock {
+        Lock::Account => (None, &account.sources),
+        Lock::Workspace(slug, doors) => (Some(*slug), &doors.sources),
     };
+    if !allowed(arrival, sources) {
+        let id = arrival.keep_refused(app, "source_not_allowed").await;
+        return Err(problems::kept(problems::source_not_allowed(), id));
+    }
     let codecs = app.codecs.get().ok_or_else(|| Problem::component_down("the schema registry"))?;
+    let intake = Intake { app, codecs, arrival, account, workspace, hint: door.hint() };
     match delivery {
+        Ok(delivery) => intake.store(delivery).await,
         Err(why) => {
+            intake.take_tokens([(workspace, 1)].into())?;
             let id = arrival.keep(app, "body_unreadable", why.to_string(), workspace).await?;
             Err(problems::kept(problems::body_unreadable(why), Some(id)))
         }
-        Ok(delivery) => {
-            // An event that names its workspace by its door needs no directory; any other waits for a whole one.
-            if workspace.is_none() && !app.directory.caught_up() {
-                return Err(Problem::component_down("the directory"));
-            }
-            let intake = Intake { app, codecs, arrival: &arrival, account, workspace, hint: door.hint() };
-            intake.store(delivery).await
-        }
     }
+}
+
+/// Whether a delivery comes from where its key may be used.
+fn allowed(arrival: &Arrival, sources: &[IpNet]) -> bool {
+    sources.is_empty() || arrival.source.is_some_and(|source| sources.iter().any(|network| network.contains(&source)))
 }
 
 fn header_text(request: &Request, name: &HeaderName) -> String {
@@ -177,22 +201,29 @@ impl Intake<'_> {
             Delivery::One(value) => vec![Element { value, raw: Vec::new() }],
             Delivery::Batch(elements) => elements,
         };
-        let directory = self.app.directory.snapshot();
-        let mut steps = Vec::with_capacity(elements.len());
-        let mut failed = None;
+        let directory = self.directory()?;
+        let mut understood = Vec::with_capacity(elements.len());
+        let mut tokens = BTreeMap::new();
         for Element { value, raw } in elements {
             let bytes = if single { &self.arrival.body } else { raw.as_slice() };
-            match self.enqueue(value, bytes, &directory) {
-                Ok(step) => steps.push(step),
-                Err(problem) => {
-                    // Nothing after it, or a key's events would change their order.
-                    failed = Some(problem);
-                    break;
-                }
+            let event = self.understand(value, bytes, directory.as_deref());
+            let count: &mut u32 = tokens.entry(event.0.workspace(self.workspace).cloned()).or_default();
+            *count = count.saturating_add(1);
+            understood.push(event);
+        }
+        self.take_tokens(tokens.iter().map(|(workspace, count)| (workspace.as_ref(), *count)).collect())?;
+        let mut steps = Vec::with_capacity(understood.len());
+        for (event, raw) in understood {
+            let step = self.submit(event, raw).await?;
+            let refused = matches!(&step, Step::Sent { submitted, .. } if submitted.is_refused());
+            steps.push(step);
+            if refused {
+                // Nothing after it, or a key's events would change their order.
+                break;
             }
         }
         let mut results = Vec::with_capacity(steps.len());
-        let mut refusal = None;
+        let (mut failed, mut refusal) = (None, None);
         for step in steps {
             match self.finish(step, &mut refusal).await {
                 Ok(result) => results.push(result),
@@ -209,12 +240,20 @@ impl Intake<'_> {
         }
     }
 
-    fn enqueue(
-        &self,
-        mut value: Json,
-        bytes: &[u8],
-        directory: &helix_schemas::directory::Directory,
-    ) -> Result<Step, Problem> {
+    /// The directory, where one is needed: an event that names its workspace by its door needs none. `None` while the
+    /// log cannot be read: then nothing is attributed before its turn in the spool comes.
+    fn directory(&self) -> Result<Option<Arc<Directory>>, Problem> {
+        if self.workspace.is_some() || self.app.directory.caught_up() {
+            return Ok(Some(self.app.directory.snapshot()));
+        }
+        if self.app.outlet.mode() == Mode::Direct {
+            return Err(Problem::component_down("the directory"));
+        }
+        Ok(None)
+    }
+
+    /// What an event says and whose it is, with its bytes without secrets.
+    fn understand(&self, mut value: Json, bytes: &[u8], directory: Option<&Directory>) -> (Understood, Vec<u8>) {
         let redactor = &self.app.redactor;
         let found = redactor.found(api_keys(&value));
         let redaction = redactor.redact(bytes, &found);
@@ -225,30 +264,59 @@ impl Intake<'_> {
         let context = Context { zone: self.account.zone, received_at: self.arrival.received_at, hint: self.hint };
         let event = match normalise(&value, &context) {
             Ok(event) => event,
-            Err(why) => return self.reject(why, raw),
+            Err(why) => return (Understood::Refused(why), raw),
         };
+        let destination = match (self.workspace, directory) {
+            (Some(workspace), _) => Destination::Workspace(workspace.clone()),
+            (None, Some(directory)) => attribute(&event, directory),
+            (None, None) => Destination::Unrouted(route::UNREAD),
+        };
+        (Understood::Event { event: Box::new(event), destination }, raw)
+    }
+
+    /// Takes the tokens of a delivery, all or none.
+    fn take_tokens(&self, counts: Vec<(Option<&WorkspaceId>, u32)>) -> Result<(), Problem> {
+        let now = Instant::now();
+        let bucket = |workspace: Option<&WorkspaceId>| -> &Bucket {
+            let own = workspace.and_then(|workspace| self.app.workspaces.get(workspace));
+            own.map_or(&self.account.rate, |doors| &doors.rate)
+        };
+        let waits = counts.iter().filter_map(|(workspace, _)| Some((bucket(*workspace).wait(now)?, *workspace)));
+        if let Some((wait, workspace)) = waits.max_by_key(|(wait, _)| *wait) {
+            metrics::rate_limited(workspace);
+            return Err(problems::rate_limited(wait));
+        }
+        for (workspace, count) in counts {
+            bucket(workspace).take(count, now);
+        }
+        Ok(())
+    }
+
+    /// Submits one event, unless it is known already.
+    async fn submit(&self, event: Understood, raw: Vec<u8>) -> Result<Step, Problem> {
+        let (event, destination) = match event {
+            Understood::Event { event, destination } => (*event, destination),
+            Understood::Refused(why) => {
+                return self.set_aside(why.code(), why.to_string(), raw, problems::rejected(why)).await;
+            }
+        };
+        metrics::noticed(&event.noticed);
         if let Body::Unknown(unknown) = &event.body {
             metrics::unknown_word(&unknown.event);
         }
-        let destination = match self.workspace {
-            Some(workspace) => Destination::Workspace(workspace.clone()),
-            None => attribute(&event, directory),
-        };
+        let (id, kind) = (event.id, event.body.kind());
         let digest = self.app.recent.digest(&event.content);
-        let (id, kind) = (event.id, event.body.kind());
-        match self.app.recent.check(id, destination.workspace(), digest) {
-            Verdict::Duplicate(at) => {
+        let conflict = match self.app.recent.check(id, destination.workspace(), digest) {
+            Verdict::Duplicate(placed) => {
                 metrics::duplicate(destination.workspace(), kind);
-                return Ok(Step::Known { id, at });
+                return Ok(Step::Known { id, placed });
             }
-            Verdict::Conflict => metrics::conflict(destination.workspace(), kind),
-            Verdict::New => {}
-        }
-        self.send(event, destination, digest, raw)
-    }
-
-    fn send(&self, event: Normalised, destination: Destination, digest: u64, raw: Vec<u8>) -> Result<Step, Problem> {
-        let (id, kind) = (event.id, event.body.kind());
+            Verdict::Conflict => {
+                metrics::conflict(destination.workspace(), kind);
+                true
+            }
+            Verdict::New => false,
+        };
         let stamp = Stamp {
             received_at: self.arrival.received_at,
             raw,
@@ -264,62 +332,89 @@ impl Intake<'_> {
             Destination::Unrouted(reason) => {
                 let event = event.into_unrouted((*reason).to_owned(), stamp);
                 let key = helix_schemas::key::unrouted_key(event.agent.as_ref(), event.did.as_ref());
-                (topics::UNROUTED, key, self.codecs.unrouted.encode(&event), event.raw)
+                let topic = if *reason == route::UNREAD { ATTRIBUTE_LATER } else { topics::UNROUTED };
+                (topic, key, self.codecs.unrouted.encode(&event), event.raw)
             }
         };
-        let encoded = match encoded {
-            Ok(encoded) => encoded,
+        match encoded {
+            Ok(value) => {
+                let submitted = Box::new(self.app.outlet.submit(Record { topic, key, value }).await);
+                let meaning = Box::new(Meaning::Fact { destination, kind, digest, conflict });
+                Ok(Step::Sent { id, submitted, meaning })
+            }
             Err(error) => {
                 tracing::error!(%error, %id, request_id = self.arrival.request_id, "a fact cannot be written; its bytes are kept");
-                return self.set_aside("fact_not_writable", error.to_string(), raw, problems::fact_not_writable());
+                self.set_aside("fact_not_writable", error.to_string(), raw, problems::fact_not_writable()).await
+            }
+        }
+    }
+
+    async fn set_aside(
+        &self,
+        code: &'static str,
+        reason: String,
+        raw: Vec<u8>,
+        problem: Problem,
+    ) -> Result<Step, Problem> {
+        let (id, record) = self.arrival.reject(self.app, code, reason, self.workspace, raw)?;
+        let submitted = Box::new(self.app.outlet.submit(record).await);
+        Ok(Step::Sent { id, submitted, meaning: Box::new(Meaning::Rejected { code, problem }) })
+    }
+
+    /// Waits until one event is kept and says what became of it.
+    async fn finish(&self, step: Step, refusal: &mut Option<Problem>) -> Result<EventResult, Problem> {
+        let (id, submitted, meaning) = match step {
+            Step::Known { id, placed } => return Ok(result("duplicate", id, placed, None)),
+            Step::Sent { id, submitted, meaning } => (id, *submitted, *meaning),
+        };
+        let placed = self.app.outlet.placed(submitted).await.map_err(|error| self.arrival.not_kept(&error))?;
+        let kept = match placed {
+            Placed::Log(_) => None,
+            Placed::Spool(topic) => {
+                metrics::spooled(topic);
+                Some("spooled")
             }
         };
-        let pending =
-            self.app.publisher.enqueue(topic, &key, &encoded).map_err(|error| self.arrival.log_down(&error))?;
-        let meaning = Box::new(Meaning::Fact { destination, kind, digest });
-        Ok(Step::Sent { id, pending, meaning })
-    }
-
-    fn reject(&self, why: Rejection, raw: Vec<u8>) -> Result<Step, Problem> {
-        self.set_aside(why.code(), why.to_string(), raw, problems::rejected(why))
-    }
-
-    fn set_aside(&self, code: &'static str, reason: String, raw: Vec<u8>, problem: Problem) -> Result<Step, Problem> {
-        let (id, pending) = self.arrival.reject(self.app, code, reason, self.workspace, raw)?;
-        Ok(Step::Sent { id, pending, meaning: Box::new(Meaning::Rejected { code, problem }) })
-    }
-
-    /// Waits for one event's acknowledgement and says what became of it.
-    async fn finish(&self, step: Step, refusal: &mut Option<Problem>) -> Result<EventResult, Problem> {
-        let (id, pending, meaning) = match step {
-            Step::Known { id, at } => return Ok(result("duplicate", id, at, None)),
-            Step::Sent { id, pending, meaning } => (id, pending, *meaning),
-        };
-        let at = self.app.publisher.acknowledged(pending).await.map_err(|error| self.arrival.log_down(&error))?;
         Ok(match meaning {
-            Meaning::Fact { destination, kind, digest } => {
+            Meaning::Fact { destination, kind, digest, conflict } => {
                 let (status, reason) = match &destination {
                     Destination::Workspace(workspace) => {
                         metrics::accepted(workspace, kind);
-                        ("stored", None)
+                        ("stored", conflict.then_some(CONFLICT))
                     }
                     Destination::Unrouted(reason) => {
                         metrics::unrouted(reason, kind);
                         ("unrouted", Some(*reason))
                     }
                 };
-                self.app.recent.remember(id, destination.workspace().cloned(), digest, at);
-                result(status, id, at, reason)
+                self.app.recent.remember(id, destination.workspace().cloned(), digest, placed);
+                result(kept.unwrap_or(status), id, placed, reason)
             }
             Meaning::Rejected { code, problem } => {
                 metrics::rejected(self.workspace, code);
                 *refusal = Some(problems::kept(problem, Some(id)));
-                result("rejected", id, at, Some(code))
+                result("rejected", id, placed, Some(code))
             }
         })
     }
 }
 
-fn result(status: &'static str, id: FactId, at: Coordinates, reason: Option<&'static str>) -> EventResult {
-    EventResult { status, id, topic: Some(at.topic), partition: Some(at.partition), offset: Some(at.offset), reason }
+impl Understood {
+    /// Whose token it takes.
+    fn workspace<'a>(&'a self, named: Option<&'a WorkspaceId>) -> Option<&'a WorkspaceId> {
+        match self {
+            Self::Event { destination, .. } => destination.workspace(),
+            Self::Refused(_) => named,
+        }
+    }
+}
+
+fn result(status: &'static str, id: FactId, placed: Placed, reason: Option<&'static str>) -> EventResult {
+    let (topic, at) = match placed {
+        Placed::Log(at) => (Some(at.topic), Some(at)),
+        // Nobody knows yet.
+        Placed::Spool(ATTRIBUTE_LATER) => (None, None),
+        Placed::Spool(topic) => (Some(topic), None),
+    };
+    EventResult { status, id, topic, partition: at.map(|at| at.partition), offset: at.map(|at| at.offset), reason }
 }

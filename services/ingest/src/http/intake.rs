@@ -1,22 +1,31 @@
 //! What every POST has in common: the body within its bound, the keys it presents, its bytes kept where it is refused.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Instant,
+};
 
 use axum::{
     body::Body,
-    extract::Request,
+    extract::{ConnectInfo, Request},
     http::{HeaderMap, HeaderName, header},
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use helix_kit::{http::RequestId, problem::Problem, secret::Secret};
+use helix_kit::{
+    http::{RequestId, source_address},
+    problem::Problem,
+    secret::Secret,
+};
 use helix_schemas::{id::FactId, names::WorkspaceId, rejected::RejectedBody, time::ReceivedAt, topics};
 
 use super::problems;
 use crate::{
     app::App,
     metrics,
-    publish::{Pending, PublishError},
+    outlet::{Placed, Record, Unplaced},
     redact::Found,
 };
 
@@ -39,6 +48,8 @@ pub(super) struct Arrival {
     pub(super) request_id: String,
     pub(super) received_at: ReceivedAt,
     pub(super) body: Bytes,
+    /// Where it came from, by our gateways' word where it came through them.
+    pub(super) source: Option<IpAddr>,
     /// Keys presented by header, query or path.
     keys: Vec<String>,
     method: String,
@@ -94,8 +105,10 @@ impl Arrival {
         let path = path.split_once("/k/").map_or(path, |(before, _key)| before);
         let path = app.redactor.text(shortened(path));
         let method = request.method().as_str().to_owned();
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
+        let source = peer.map(|peer| source_address(peer, headers, &app.trusted_proxies));
         let body = read_body(request.into_body(), app.config.ingest.body_limit).await?;
-        Ok(Self { endpoint, content_type, request_id, received_at, body, keys, method, path, headers: kept })
+        Ok(Self { endpoint, content_type, request_id, received_at, body, source, keys, method, path, headers: kept })
     }
 
     /// Whether a secret was presented by header, query or path.
@@ -103,7 +116,7 @@ impl Arrival {
         presents(&self.keys, secret)
     }
 
-    /// Puts bytes on their way to `telephony.rejected`. `raw` has its secrets removed already.
+    /// The record that keeps bytes in `telephony.rejected`. `raw` has its secrets removed already.
     pub(super) fn reject(
         &self,
         app: &App,
@@ -111,7 +124,7 @@ impl Arrival {
         reason: String,
         workspace: Option<&WorkspaceId>,
         raw: Vec<u8>,
-    ) -> Result<(FactId, Pending), Problem> {
+    ) -> Result<(FactId, Record), Problem> {
         let codecs = app.codecs.get().ok_or_else(|| Problem::component_down("the schema registry"))?;
         let id = FactId::from_uuid(uuid::Uuid::new_v4());
         let record = RejectedBody {
@@ -126,14 +139,13 @@ impl Arrival {
             content_type: self.content_type.clone(),
             raw,
             request_id: self.request_id.clone(),
+            redriven: None,
         };
         let value = codecs.rejected.encode(&record).map_err(|error| {
             tracing::error!(%error, request_id = self.request_id, "a rejected body cannot be written");
             Problem::component_down("the codec")
         })?;
-        let pending =
-            app.publisher.enqueue(topics::REJECTED, self.endpoint, &value).map_err(|error| self.log_down(&error))?;
-        Ok((id, pending))
+        Ok((id, Record { topic: topics::REJECTED, key: self.endpoint.to_owned(), value }))
     }
 
     /// Keeps the whole body, and says under which id once that is acknowledged.
@@ -145,8 +157,8 @@ impl Arrival {
         workspace: Option<&WorkspaceId>,
     ) -> Result<FactId, Problem> {
         let raw = app.redactor.redact(&self.body, &Found::default()).bytes.into_owned();
-        let (id, pending) = self.reject(app, code, reason, workspace, raw)?;
-        app.publisher.acknowledged(pending).await.map_err(|error| self.log_down(&error))?;
+        let (id, record) = self.reject(app, code, reason, workspace, raw)?;
+        self.place(app, record).await?;
         metrics::rejected(workspace, code);
         Ok(id)
     }
@@ -154,7 +166,7 @@ impl Arrival {
     /// Keeps the body of a sender we do not know, as far as the bucket allows: a key set wrong must not lose a
     /// hospital's events, and a stranger must not fill the log. Never in the way of the refusal itself.
     pub(super) async fn keep_refused(&self, app: &App, code: &'static str) -> Option<FactId> {
-        let id = if self.body.is_empty() || !app.refused_kept.take(Instant::now()) {
+        let id = if self.body.is_empty() || !app.refused_kept.take_one(Instant::now()) {
             None
         } else {
             // Redacted whole before it is cut: a cut through a secret would hide it from the redactor.
@@ -162,7 +174,7 @@ impl Arrival {
             let reason = if raw.len() > STRANGER_LIMIT { "refused; cut to 64 KiB" } else { "refused" };
             raw.truncate(STRANGER_LIMIT);
             match self.reject(app, code, reason.to_owned(), None, raw) {
-                Ok((id, pending)) => app.publisher.acknowledged(pending).await.is_ok().then_some(id),
+                Ok((id, record)) => self.place(app, record).await.is_ok().then_some(id),
                 Err(_) => None,
             }
         };
@@ -170,10 +182,15 @@ impl Arrival {
         id
     }
 
-    /// Logs a failed publish, once, here at the boundary, and gives its problem.
-    pub(super) fn log_down(&self, error: &PublishError) -> Problem {
-        tracing::warn!(%error, endpoint = self.endpoint, request_id = self.request_id, "not acknowledged; answered 503");
-        problems::publish(error)
+    async fn place(&self, app: &App, record: Record) -> Result<Placed, Problem> {
+        let submitted = app.outlet.submit(record).await;
+        app.outlet.placed(submitted).await.map_err(|error| self.not_kept(&error))
+    }
+
+    /// Logs a record that nothing took, once, here at the boundary, and gives its problem.
+    pub(super) fn not_kept(&self, error: &Unplaced) -> Problem {
+        tracing::warn!(%error, endpoint = self.endpoint, request_id = self.request_id, "not kept; answered 503");
+        problems::unplaced(error)
     }
 }
 

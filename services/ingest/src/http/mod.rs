@@ -2,6 +2,7 @@
 
 mod events;
 mod intake;
+pub mod openapi;
 pub mod problems;
 mod registration;
 
@@ -87,6 +88,7 @@ pub fn router(app: &Arc<App>, metrics: PrometheusHandle) -> Router {
         .route("/api/supervisor/register/{workspace}/dids/{did}", delete(registration::release_did))
         .route("/api/supervisor/heartbeat", post(registration::heartbeat))
         .route("/api/supervisor/directory", get(registration::list))
+        .route(openapi::PATH, get(openapi::serve))
         .with_state(app.clone())
         .merge(helix_kit::http::health_routes(app.readiness.clone(), metrics));
     helix_kit::http::finish(routes, "ingest")

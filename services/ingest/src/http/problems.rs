@@ -5,10 +5,12 @@ use helix_kit::problem::Problem;
 use helix_schemas::id::FactId;
 use serde_json::json;
 
-use crate::{body::Unreadable, normalise::Rejection, publish::PublishError, registrar::RegistrarError};
+use crate::{
+    body::Unreadable, normalise::Rejection, outlet::Unplaced, publish::PublishError, registrar::RegistrarError,
+};
 
 /// Every code that ingest answers or stores, its own and kit's.
-pub const CODES: [&str; 21] = [
+pub const CODES: [&str; 23] = [
     "agent_id_invalid",
     "agent_id_missing",
     "backpressure",
@@ -27,7 +29,9 @@ pub const CODES: [&str; 21] = [
     "no_such_method",
     "no_such_path",
     "not_registered",
+    "rate_limited",
     "request_invalid",
+    "source_not_allowed",
     "unauthorised",
     "unknown_workspace",
 ];
@@ -124,6 +128,31 @@ pub(super) fn deadline_exceeded() -> Problem {
     .retry_after(1)
 }
 
+pub(super) fn source_not_allowed() -> Problem {
+    Problem::new(
+        StatusCode::FORBIDDEN,
+        "source_not_allowed",
+        "This address may not post here",
+        "the key is right; the address is none of those that are configured for it",
+    )
+}
+
+pub(super) fn rate_limited(wait: std::time::Duration) -> Problem {
+    let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+    Problem::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "rate_limited",
+        "More events than the workspace may post",
+        "nothing of this delivery was kept; send it again after Retry-After",
+    )
+    .retry_after(seconds)
+}
+
+/// Neither the log nor the spool: the log's word decides where there is no spool.
+pub(super) fn unplaced(error: &Unplaced) -> Problem {
+    publish(&error.log)
+}
+
 pub(super) fn publish(error: &PublishError) -> Problem {
     match error {
         PublishError::Backpressure => Problem::new(
@@ -133,7 +162,10 @@ pub(super) fn publish(error: &PublishError) -> Problem {
             "the producer's queue is full; send it again, repeats are recognised",
         )
         .retry_after(1),
-        PublishError::NotAcknowledged { .. } | PublishError::Ended { .. } => Problem::new(
+        PublishError::NotAcknowledged { .. }
+        | PublishError::Ended { .. }
+        | PublishError::Late { .. }
+        | PublishError::Down => Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "log_unavailable",
             "The log did not acknowledge",

@@ -3,9 +3,13 @@
 use helix_schemas::{
     fact::{AgentState, AgentStateChanged, AgentStateWord, Body, Unknown},
     id::NaturalKey,
+    names::Did,
 };
 
-use super::{Context, Event, Normalised, PROVIDER, Rejection, agent_id, did};
+use super::{
+    Context, Event, Normalised, PROVIDER, Rejection, agent_id, did, guide,
+    noticed::{Notes, Place},
+};
 
 /// The reason of the pause that follows a login.
 const SIGNED_IN: &str = "signed_in";
@@ -30,11 +34,10 @@ pub(super) fn normalise(event: &Event<'_>, context: &Context) -> Result<Normalis
     let agent = agent_id(event.data.id("agentid"))?.ok_or(Rejection::AgentIdMissing)?;
     let account = event.account();
     let action = event.data.text("action").unwrap_or_default();
-    let time = event.data.first_text(&["eventtime"]);
+    let time = event.data.first_text(&["event_time", "eventtime"]);
     let content = event.content();
     let (occurred_at, occurred_at_from) = event.moment(time.as_deref(), context);
-    // Without its own time an event is told from another by all it says.
-    let when = time.as_deref().unwrap_or(&content);
+    let when = event.when(time.as_deref(), occurred_at_from, &content);
     let id = NaturalKey::new(PROVIDER, &account, "agent")
         .field(agent.as_str())
         .field(&action.to_ascii_lowercase())
@@ -42,8 +45,11 @@ pub(super) fn normalise(event: &Event<'_>, context: &Context) -> Result<Normalis
         .id();
     let mode = event.data.text("agentmode");
     let agent_name = event.data.text("agentname");
+    let mut notes = Notes::default();
+    notes.required(Place::AgentAction, Some(action.as_str()).filter(|word| !word.is_empty()), &guide::AGENT_ACTIONS);
+    notes.word(Place::AgentMode, mode.as_deref(), &guide::AGENT_MODES);
     let body = match state_of(&action) {
-        None => Body::Unknown(Unknown { event: "agent".to_owned(), word: action, mode, agent_name }),
+        None => Body::Unknown(Unknown { event: "agent".to_owned(), word: action, mode, agent_name, party: None }),
         Some(state) => Body::AgentStateChanged(AgentStateChanged {
             reason: if action.eq_ignore_ascii_case("login") {
                 Some(SIGNED_IN.to_owned())
@@ -60,7 +66,11 @@ pub(super) fn normalise(event: &Event<'_>, context: &Context) -> Result<Normalis
             agent_unique_id: event.data.first_text(&["agentuniqeid", "agentuniqueid"]),
         }),
     };
-    let did = did(event.data.id("did"));
+    let dialled = event.data.id("did");
+    let did = did(dialled.as_deref());
+    event.note(&mut notes, time.as_deref(), occurred_at_from);
+    notes.agent_fields(&event.data, event.flat);
+    notes.did(dialled.as_deref(), did.as_ref().map(Did::as_str));
     Ok(Normalised {
         id,
         account,
@@ -72,5 +82,6 @@ pub(super) fn normalise(event: &Event<'_>, context: &Context) -> Result<Normalis
         occurred_at_from,
         body,
         content,
+        noticed: notes.into_noticed(),
     })
 }

@@ -3,10 +3,15 @@
 use helix_schemas::{
     fact::{Body, CallAnswered, CallEnded, CallParty, CallRang, Direction, Unknown},
     id::NaturalKey,
-    names::{CallId, LegId},
+    names::{CallId, Did, LegId},
 };
 
-use super::{Context, Event, Normalised, PROVIDER, Rejection, agent_id, did, fields::Fields};
+use super::{
+    Context, Event, Normalised, PROVIDER, Rejection, agent_id, did,
+    fields::Fields,
+    guide,
+    noticed::{Notes, Place},
+};
 
 /// Who called whom, from `call_type` or `Type`; `None` for a word we do not know.
 pub(super) fn direction(call_type: Option<&str>) -> Option<Direction> {
@@ -21,15 +26,24 @@ pub(super) fn direction(call_type: Option<&str>) -> Option<Direction> {
     }
 }
 
-/// The leg and the call; a call that has no id of its own is its leg.
+/// The leg and the call; a call that has no id of its own is its leg. `0` is no id: it would make one call of many.
 pub(super) fn call_ids(data: &Fields<'_>) -> Result<(Option<LegId>, Option<CallId>), Rejection> {
-    let leg = data.id("ucid").map(|text| LegId::new(&text)).transpose().map_err(|_| Rejection::CallIdInvalid)?;
-    let call = data.id("monitorucid").map(|text| CallId::new(&text)).transpose();
+    let leg = call_id(data, "ucid").map(|text| LegId::new(&text)).transpose().map_err(|_| Rejection::CallIdInvalid)?;
+    let call = call_id(data, "monitorucid").map(|text| CallId::new(&text)).transpose();
     let call = match (call.map_err(|_| Rejection::CallIdInvalid)?, &leg) {
         (None, Some(leg)) => CallId::new(leg.as_str()).ok(),
         (call, _) => call,
     };
     Ok((leg, call))
+}
+
+fn call_id(data: &Fields<'_>, name: &'static str) -> Option<String> {
+    data.id(name).filter(|text| text != "0")
+}
+
+/// Whether an event says which call it is of.
+pub(super) fn names_call(data: &Fields<'_>) -> bool {
+    call_id(data, "monitorucid").or_else(|| call_id(data, "ucid")).is_some()
 }
 
 pub(super) fn normalise(event: &Event<'_>, context: &Context) -> Result<Normalised, Rejection> {
@@ -44,11 +58,11 @@ pub(super) fn normalise(event: &Event<'_>, context: &Context) -> Result<Normalis
     let content = event.content();
     let (occurred_at, occurred_at_from) = event.moment(time.as_deref(), context);
     let id = NaturalKey::new(PROVIDER, &account, "call")
-        .field(&data.id("monitorucid").unwrap_or_default())
+        .field(&call_id(data, "monitorucid").unwrap_or_default())
         .field(leg.as_ref().map_or("", LegId::as_str))
         .field(&word)
         .field(agent.as_ref().map_or("", |agent| agent.as_str()))
-        .field(time.as_deref().unwrap_or(&content))
+        .field(event.when(time.as_deref(), occurred_at_from, &content))
         .id();
     let call_type = data.first_text(&["calltype", "type"]);
     let dialled = data.id("did");
@@ -61,12 +75,39 @@ pub(super) fn normalise(event: &Event<'_>, context: &Context) -> Result<Normalis
         campaign: data.first_text(&["campaignname", "campaign"]),
         agent_phone: data.first_text(&["agentnumber", "agentphonenumber"]),
     };
+    let mut notes = Notes::default();
+    event.note(&mut notes, time.as_deref(), occurred_at_from);
+    notes.call_fields(data, event.flat);
+    notes.required(Place::CallAction, Some(action.as_str()).filter(|word| !word.is_empty()), &guide::CALL_ACTIONS);
+    notes.word(Place::CallType, party.call_type.as_deref(), &guide::CALL_TYPES);
+    if word == "calling" && leg.as_ref().is_some_and(|leg| leg.as_str() != call.as_str()) {
+        notes.note(Place::CallLeg, "other_leg");
+    }
     let body = match word.as_str() {
         "calling" => Body::CallRang(CallRang { party }),
         "answered" => Body::CallAnswered(CallAnswered { party }),
         "disconnect" => Body::CallEnded(CallEnded { party, hangup_by: data.text("hangupby") }),
-        _ => Body::Unknown(Unknown { event: "call".to_owned(), word: action, mode: None, agent_name: None }),
+        _ => Body::Unknown(Unknown {
+            event: "call".to_owned(),
+            word: action,
+            mode: None,
+            agent_name: None,
+            party: Some(party),
+        }),
     };
-    let did = did(dialled);
-    Ok(Normalised { id, account, agent, call: Some(call), leg, did, occurred_at, occurred_at_from, body, content })
+    let did = did(dialled.as_deref());
+    notes.did(dialled.as_deref(), did.as_ref().map(Did::as_str));
+    Ok(Normalised {
+        id,
+        account,
+        agent,
+        call: Some(call),
+        leg,
+        did,
+        occurred_at,
+        occurred_at_from,
+        body,
+        content,
+        noticed: notes.into_noticed(),
+    })
 }

@@ -5,7 +5,7 @@
 use helix_schemas::{
     fact::{Body, CallParty, CallSummarised, ChainedAgent},
     id::NaturalKey,
-    names::AgentId,
+    names::{AgentId, Did},
     time::OccurredAt,
 };
 
@@ -14,6 +14,8 @@ use super::{
     call::{call_ids, direction},
     did,
     fields::{self, Fields},
+    guide,
+    noticed::{Notes, Place},
     time,
 };
 
@@ -98,6 +100,33 @@ fn agents(data: &Fields<'_>) -> Result<Vec<ChainedAgent>, Rejection> {
     Ok(links)
 }
 
+/// What the guide does not know of a callback.
+fn note(notes: &mut Notes, data: &Fields<'_>, context: &Context) {
+    notes.callback_fields(data);
+    for (place, name, known) in [
+        (Place::CallbackType, "type", guide::CALLBACK_TYPES.as_slice()),
+        (Place::CallbackStatus, "status", &guide::STATUSES),
+        (Place::CallbackCustomerStatus, "customerstatus", &guide::CUSTOMER_STATUSES),
+        (Place::CallbackHangupBy, "hangupby", &guide::HANGUPS),
+        (Place::CallbackTransferType, "transfertype", &guide::TRANSFER_TYPES),
+        (Place::CallbackCampaignStatus, "campaignstatus", &guide::CAMPAIGN_STATUSES),
+        (Place::CallbackFallBackRule, "fallbackrule", &guide::FALL_BACK_RULES),
+    ] {
+        notes.word(place, data.text(name).as_deref(), known);
+    }
+    notes.links(Place::CallbackAgentStatus, data.text("agentstatus").as_deref(), &guide::AGENT_STATUSES);
+    notes.links(Place::CallbackDialStatus, data.text("dialstatus").as_deref(), &guide::DIAL_STATUSES);
+    for name in ["starttime", "endtime"] {
+        let text = data.text(name);
+        let read = text.as_deref().and_then(|text| time::moment(text, context.zone)).is_some();
+        notes.unread(Place::Time, name, text.is_some(), read);
+    }
+    for name in ["timetoanswer", "callduration", "duration", "holdduration", "wrapupduration"] {
+        let text = data.text(name);
+        notes.unread(Place::Duration, name, text.is_some(), text.as_deref().and_then(time::seconds).is_some());
+    }
+}
+
 pub(super) fn normalise(event: &Event<'_>, context: &Context) -> Result<Normalised, Rejection> {
     let data = &event.data;
     let (leg, call) = call_ids(data)?;
@@ -151,6 +180,21 @@ pub(super) fn normalise(event: &Event<'_>, context: &Context) -> Result<Normalis
         uui: data.text("uui"),
     }));
     let id = NaturalKey::new(PROVIDER, &account, "callback").field(call.as_str()).field(&content).id();
-    let did = did(dialled);
-    Ok(Normalised { id, account, agent, call: Some(call), leg, did, occurred_at, occurred_at_from, body, content })
+    let did = did(dialled.as_deref());
+    let mut notes = Notes::default();
+    note(&mut notes, data, context);
+    notes.did(dialled.as_deref(), did.as_ref().map(Did::as_str));
+    Ok(Normalised {
+        id,
+        account,
+        agent,
+        call: Some(call),
+        leg,
+        did,
+        occurred_at,
+        occurred_at_from,
+        body,
+        content,
+        noticed: notes.into_noticed(),
+    })
 }

@@ -27,6 +27,11 @@ impl<'a> Fields<'a> {
         self.object.canonical(skip)
     }
 
+    /// Every field, by name.
+    pub(super) fn members(&self) -> impl Iterator<Item = (&'a str, &'a Json)> {
+        self.members.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
     /// Values of a field in every spelling. `name` is folded: lower case letters and digits.
     fn spellings(&self, name: &'static str) -> impl Iterator<Item = &'a Json> {
         self.members.iter().filter(move |(key, _)| same_key(key, name)).map(|(_, value)| value)

@@ -9,6 +9,8 @@ mod agent;
 mod call;
 mod callback;
 mod fields;
+mod guide;
+pub mod noticed;
 mod time;
 
 use chrono_tz::Tz;
@@ -20,8 +22,11 @@ use helix_schemas::{
     unrouted::UnroutedEvent,
 };
 
-use self::fields::Fields;
 pub use self::fields::is_api_key;
+use self::{
+    fields::Fields,
+    noticed::{Notes, Noticed, Place},
+};
 use crate::{
     body::{self, Delivery},
     value::Json,
@@ -75,6 +80,8 @@ pub struct Normalised {
     pub body: Body,
     /// Canonical text of the event without its send time and key: tells a repeat from a conflict.
     pub content: String,
+    /// What the guide to the provider does not know of it.
+    pub noticed: Vec<Noticed>,
 }
 
 /// Why an event that could be read is not stored as a fact. Its bytes are kept in `telephony.rejected`.
@@ -157,6 +164,7 @@ impl Normalised {
             body: self.body,
             did: self.did,
             reason,
+            redriven: None,
         }
     }
 }
@@ -197,6 +205,27 @@ impl Event<'_> {
         self.data.canonical(if both { skip_key_and_send_time } else { skip_key })
     }
 
+    /// The time in a subscription event's identity. Without one that can be read (none, a zero date) an event is told
+    /// from another by all it says.
+    fn when<'b>(&self, own: Option<&'b str>, from: OccurredAtFrom, content: &'b str) -> &'b str {
+        match (own, from) {
+            (Some(own), OccurredAtFrom::Event) => own,
+            (Some(_) | None, OccurredAtFrom::Event | OccurredAtFrom::Envelope | OccurredAtFrom::Received) => content,
+        }
+    }
+
+    /// What the guide does not know of a subscription event's envelope and time.
+    fn note(&self, notes: &mut Notes, own: Option<&str>, from: OccurredAtFrom) {
+        if self.flat {
+            notes.required(Place::EventType, self.envelope.text("eventtype").as_deref(), &guide::EVENT_TYPES);
+        } else {
+            notes.envelope(&self.envelope);
+        }
+        if from != OccurredAtFrom::Event {
+            notes.note(Place::Time, if own.is_some() { "event_time" } else { "absent" });
+        }
+    }
+
     /// The moment: the event's own time, else the send time, else our clock.
     fn moment(&self, own: Option<&str>, context: &Context) -> (OccurredAt, OccurredAtFrom) {
         let read = |text: &str| time::moment(text, context.zone);
@@ -217,15 +246,20 @@ impl Event<'_> {
 pub fn normalise(event: &Json, context: &Context) -> Result<Normalised, Rejection> {
     let envelope = Fields::of(event).ok_or(Rejection::NotAnObject)?;
     let held;
+    // As an array of one, as the callback's body sometimes is.
     let data = match envelope.get("data") {
+        Some(Json::Array(items)) if items.len() == 1 => items.first(),
+        other => other,
+    };
+    let data = match data {
         Some(data @ Json::Object(_)) => Fields::of(data),
         // `data` as a string that holds the object, as the callback's form field does.
-        Some(Json::Text(text)) => match body::read(text.as_bytes()) {
-            Ok(Delivery::One(object)) => {
+        Some(Json::Text(text)) => match body::read(text.as_bytes()).map(sole) {
+            Ok(Some(object)) => {
                 held = object;
                 Fields::of(&held)
             }
-            Ok(Delivery::Batch(_)) | Err(_) => None,
+            Ok(None) | Err(_) => None,
         },
         Some(Json::Null | Json::Bool(_) | Json::Number(_) | Json::Array(_)) | None => None,
     };
@@ -239,6 +273,15 @@ pub fn normalise(event: &Json, context: &Context) -> Result<Normalised, Rejectio
     }
 }
 
+/// The one event of a delivery.
+fn sole(delivery: Delivery) -> Option<Json> {
+    match delivery {
+        Delivery::One(object) => Some(object),
+        Delivery::Batch(mut elements) if elements.len() == 1 => elements.pop().map(|element| element.value),
+        Delivery::Batch(_) => None,
+    }
+}
+
 fn classify(event: &Event<'_>, hint: Hint) -> Class {
     if let Some(word) = event.envelope.text("eventtype") {
         return match word.to_ascii_lowercase().as_str() {
@@ -247,8 +290,7 @@ fn classify(event: &Event<'_>, hint: Hint) -> Class {
             _ => Class::Other(word),
         };
     }
-    let names_call = event.data.text("monitorucid").or_else(|| event.data.text("ucid")).is_some();
-    match (event.data.text("action").is_some(), names_call) {
+    match (event.data.text("action").is_some(), call::names_call(&event.data)) {
         (true, true) => Class::Call,
         (true, false) if event.data.text("agentid").is_some() => Class::Agent,
         (false, true) => Class::Callback,
@@ -267,12 +309,18 @@ fn unknown(event: &Event<'_>, word: String, context: &Context) -> Result<Normali
     let own_time = event.data.first_text(&["event_time", "eventtime"]);
     let (occurred_at, occurred_at_from) = event.moment(own_time.as_deref(), context);
     let (leg, call) = call::call_ids(&event.data)?;
+    let dialled = event.data.id("did");
+    let did = did(dialled.as_deref());
+    let mut notes = Notes::default();
+    event.note(&mut notes, own_time.as_deref(), occurred_at_from);
+    notes.values(&event.data);
+    notes.did(dialled.as_deref(), did.as_ref().map(Did::as_str));
     Ok(Normalised {
         id: NaturalKey::new(PROVIDER, &account, "unknown").field(&word).field(&content).id(),
         agent: agent_id(event.data.id("agentid"))?,
         call,
         leg,
-        did: did(event.data.id("did")),
+        did,
         occurred_at,
         occurred_at_from,
         body: Body::Unknown(Unknown {
@@ -280,9 +328,11 @@ fn unknown(event: &Event<'_>, word: String, context: &Context) -> Result<Normali
             word: event.data.text("action").unwrap_or_default(),
             mode: event.data.text("agentmode"),
             agent_name: event.data.text("agentname"),
+            party: None,
         }),
         account,
         content,
+        noticed: notes.into_noticed(),
     })
 }
 
@@ -294,6 +344,6 @@ fn agent_id(text: Option<String>) -> Result<Option<AgentId>, Rejection> {
 }
 
 /// A DID that the directory could know. One that cannot be is none: the fact keeps its text.
-fn did(text: Option<String>) -> Option<Did> {
-    text.and_then(|text| Did::new(&text).ok())
+fn did(text: Option<&str>) -> Option<Did> {
+    text.and_then(|text| Did::new(text).ok())
 }

@@ -9,11 +9,13 @@ use helix_ingest::{
     codecs::Codecs,
     directory::{Reader, View},
     publish::Publisher,
+    redact::occurs,
     registrar::{Claim, Registrar, RegistrarError},
 };
 use helix_kit::http::Readiness;
 use helix_schemas::{
     directory::EntryKind,
+    fact::Body,
     names::{AgentId, Did, WorkspaceId},
     registry::Registry,
     topics,
@@ -23,10 +25,11 @@ use serde_json::json;
 use super::support::{Answer, OTHER_REGISTER_KEY, REGISTER_KEY, Stage, cluster, codecs, config, stored};
 
 /// One instance: its own producer, reader and view.
-struct Instance {
-    view: Arc<View>,
-    publisher: Arc<Publisher>,
-    registrar: Registrar,
+pub struct Instance {
+    pub view: Arc<View>,
+    pub publisher: Arc<Publisher>,
+    pub registrar: Registrar,
+    pub codecs: Arc<OnceLock<Codecs>>,
     reading: tokio::task::JoinHandle<()>,
 }
 
@@ -36,16 +39,16 @@ impl Drop for Instance {
     }
 }
 
-async fn instance(brokers: &str) -> Instance {
+pub async fn instance(brokers: &str) -> Instance {
     let config = config(brokers);
-    let publisher = Arc::new(Publisher::new(&config.log).unwrap());
+    let publisher = Arc::new(Publisher::new(&config.log, false).unwrap());
     let view = Arc::new(View::default());
     // Schemas are known by id: the registry is never asked.
     let registry = Registry::new("http://127.0.0.1:1");
     let reader = Reader::new(&config.log, registry, publisher.clone(), view.clone(), Readiness::default()).unwrap();
     let slot: Arc<OnceLock<Codecs>> = Arc::new(OnceLock::new());
     assert!(slot.set(codecs()).is_ok());
-    let registrar = Registrar::new(view.clone(), publisher.clone(), slot, Duration::from_secs(5));
+    let registrar = Registrar::new(view.clone(), publisher.clone(), slot.clone(), Duration::from_secs(5));
     let reading = tokio::spawn(async move { reader.run(&codecs()).await });
     let caught_up = async {
         while !view.caught_up() {
@@ -53,7 +56,7 @@ async fn instance(brokers: &str) -> Instance {
         }
     };
     tokio::time::timeout(Duration::from_secs(10), caught_up).await.expect("the directory is read to its end");
-    Instance { view, publisher, registrar, reading }
+    Instance { view, publisher, registrar, codecs: slot, reading }
 }
 
 async fn register(stage: &Stage, key: &str, body: serde_json::Value) -> Answer {
@@ -162,7 +165,7 @@ fn stored_all(brokers: &str) -> Vec<super::support::Stored> {
 async fn a_refused_claim_that_was_left_behind_is_repaired_by_the_next_reader() {
     let cluster = cluster();
     let brokers = cluster.bootstrap_servers();
-    let publisher = Publisher::new(&config(&brokers).log).unwrap();
+    let publisher = Publisher::new(&config(&brokers).log, false).unwrap();
     for workspace in ["ramaiah", "global"] {
         let entry = helix_schemas::directory::DirectoryEntry {
             entry: EntryKind::Agent,
@@ -179,4 +182,86 @@ async fn a_refused_claim_that_was_left_behind_is_repaired_by_the_next_reader() {
     tokio::time::timeout(Duration::from_secs(5), reader.view.applied(2)).await.expect("the owner is written again");
     let last = codecs().directory.decode(&stored(&brokers, topics::DIRECTORY, 3)[2].value).unwrap();
     assert_eq!(last.workspace.unwrap().as_str(), "ramaiah");
+}
+
+/// The audit facts of a log: key, change, entry, value.
+fn audit(brokers: &str) -> Vec<(String, [String; 3])> {
+    let facts = super::support::read_topic(brokers, topics::FACTS).into_iter();
+    let told = facts.map(|record| {
+        let fact = codecs().fact.decode(&record.value).unwrap();
+        assert_eq!((fact.provider.as_str(), fact.key()), ("helix", record.key.clone()));
+        assert_eq!(fact.occurred_at, fact.received_at.as_occurred());
+        assert!(!fact.source.request_id.is_empty() && fact.source.endpoint.starts_with("/api/supervisor/register"));
+        let Body::DirectoryChanged(changed) = fact.body else { panic!("{fact:?}") };
+        (record.key, [changed.change, changed.entry, changed.value])
+    });
+    let mut all: Vec<_> = told.collect();
+    all.sort();
+    all
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_change_and_refusal_leaves_a_fact_in_the_log_of_who_asked() {
+    let cluster = cluster();
+    let brokers = cluster.bootstrap_servers();
+    let instance = instance(&brokers).await;
+    let stage = Stage::over(config(&brokers), instance.view.clone(), Some(codecs()), instance.publisher.clone());
+    let claim = json!({"workspace": "ramaiah", "agents": ["agent.one"], "dids": ["918041763400"]});
+    let greedy = json!({"workspace": "global", "agents": ["agent.one"], "dids": []});
+    // What is the workspace's already changes nothing; a refusal that is repeated is told once.
+    for _ in 0..2 {
+        assert_eq!(register(&stage, REGISTER_KEY, claim.clone()).await.status, 200);
+        register(&stage, OTHER_REGISTER_KEY, greedy.clone()).await.is_problem(409, "directory_conflict");
+    }
+    let told = |key: &str, change: &str, entry: &str, value: &str| {
+        (key.to_owned(), [change.to_owned(), entry.to_owned(), value.to_owned()])
+    };
+    let mut expected = vec![
+        told("global/agent.one", "refused", "agent", "agent.one"),
+        told("ramaiah/-", "claimed", "did", "918041763400"),
+        told("ramaiah/agent.one", "claimed", "agent", "agent.one"),
+    ];
+    assert_eq!(audit(&brokers), expected);
+    for record in super::support::read_topic(&brokers, topics::FACTS) {
+        let names_the_owner = record.key.starts_with("global/") && occurs("ramaiah", &record.value);
+        assert!(!names_the_owner, "a refusal never says whose it is");
+    }
+    // The same request id again: a release and a claim that are no repeats.
+    let headers = [("x-helix-key", REGISTER_KEY), ("x-request-id", "one-and-the-same")];
+    for _ in 0..2 {
+        let path = "/api/supervisor/register/ramaiah/agents/agent.one";
+        assert_eq!(stage.send("DELETE", path, &headers, "").await.status, 204);
+        let answer = stage.send("POST", "/api/supervisor/register", &headers, claim.to_string()).await;
+        assert_eq!(answer.status, 200);
+        expected.push(told("ramaiah/agent.one", "claimed", "agent", "agent.one"));
+        expected.push(told("ramaiah/agent.one", "released", "agent", "agent.one"));
+    }
+    expected.sort();
+    assert_eq!(audit(&brokers), expected);
+    let ids: std::collections::BTreeSet<_> = super::support::read_topic(&brokers, topics::FACTS)
+        .iter()
+        .map(|record| codecs().fact.decode(&record.value).unwrap().id)
+        .collect();
+    assert_eq!(ids.len(), expected.len(), "each change has an id of its own");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_stands_though_its_audit_cannot_be_written() {
+    let cluster = rdkafka::mocking::MockCluster::new(1).unwrap();
+    // No topic for facts.
+    cluster.create_topic(topics::DIRECTORY, 1, 1).unwrap();
+    let brokers = cluster.bootstrap_servers();
+    cluster
+        .topic_error(topics::FACTS, rdkafka::types::RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
+        .unwrap();
+    let instance = instance(&brokers).await;
+    let claim = Claim {
+        workspace: WorkspaceId::new("ramaiah").unwrap(),
+        url: None,
+        agents: [AgentId::new("agent.one").unwrap()].into(),
+        dids: std::collections::BTreeSet::new(),
+    };
+    assert_eq!(instance.registrar.claim(&claim, "r").await.unwrap().agents, 1);
+    let owner = instance.view.snapshot().owner_of_agent(&AgentId::new("agent.one").unwrap()).cloned();
+    assert_eq!(owner.unwrap().as_str(), "ramaiah");
 }

@@ -24,7 +24,7 @@ fn unicode_escaped(text: &str) -> String {
 }
 
 /// The ways a JSON text is wrapped on its way here.
-fn wrappings(json: &str) -> Vec<String> {
+pub fn wrappings(json: &str) -> Vec<String> {
     vec![
         json.to_owned(),
         format!("\u{FEFF}\n{json}\r\n"),

@@ -11,7 +11,7 @@ use super::support::{
     ACCOUNT_KEY, Answer, SAMPLE_KEY, Stage, WEBHOOK_KEY, cluster, codecs, config, sample, samples, stored,
 };
 
-const AGENT_EVENT: &str = "/api/supervisor/agent-event";
+pub const AGENT_EVENT: &str = "/api/supervisor/agent-event";
 const CALLBACK: &str = "/workspaces/ramaiah/webhooks/ozonetel/missed-call";
 
 fn with_key(path: &str) -> String {
@@ -19,7 +19,7 @@ fn with_key(path: &str) -> String {
     format!("{path}/k/{key}")
 }
 
-async fn deliver(stage: &Stage, path: &str, body: impl Into<axum::body::Body>) -> Answer {
+pub async fn deliver(stage: &Stage, path: &str, body: impl Into<axum::body::Body>) -> Answer {
     stage.post(&with_key(path), body).await
 }
 

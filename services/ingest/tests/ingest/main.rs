@@ -7,8 +7,14 @@
 mod contract;
 mod corpus;
 mod directory;
+mod ids;
 mod laws;
 mod log;
+mod openapi;
+mod outlet;
 mod pages;
+mod redrive;
+mod seeds;
 mod service;
+mod shapes;
 mod support;

@@ -107,5 +107,6 @@ async fn the_service_is_ready_only_when_all_is_there_and_ends_without_loss() {
     assert_eq!(answer.status().as_u16(), 202);
     service.await.unwrap().unwrap();
     assert!(reqwest::get(format!("{url}/livez")).await.is_err(), "nothing listens any more");
-    stored(&brokers, topics::FACTS, 2);
+    // Two events, and that the agent was claimed.
+    stored(&brokers, topics::FACTS, 3);
 }

@@ -18,6 +18,7 @@ use helix_ingest::{
     directory::View,
     liveness::Liveness,
     normalise::{Context, Hint, Normalised, Rejection, normalise},
+    outlet::{Late, Outlet},
     publish::Publisher,
     recent::Recent,
 };
@@ -40,6 +41,7 @@ use rdkafka::{
     producer::DefaultProducerContext,
 };
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 use tower::ServiceExt;
 
 pub const ACCOUNT_KEY: &str = "account-key-0123456789abcdef";
@@ -161,6 +163,14 @@ pub fn directory() -> Directory {
 /// An app over any broker, with schemas known and a fixed directory.
 pub struct Stage {
     pub router: Router,
+    pub outlet: Arc<Outlet>,
+    drain: JoinHandle<()>,
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.drain.abort();
+    }
 }
 
 impl Stage {
@@ -169,7 +179,7 @@ impl Stage {
     }
 
     pub fn with(config: Config, view: Arc<View>, codecs: Option<Codecs>) -> Self {
-        let publisher = Arc::new(Publisher::new(&config.log).unwrap());
+        let publisher = Arc::new(Publisher::new(&config.log, !config.spool.folder.as_os_str().is_empty()).unwrap());
         Self::over(config, view, codecs, publisher)
     }
 
@@ -178,17 +188,21 @@ impl Stage {
         if let Some(codecs) = codecs {
             assert!(slot.set(codecs).is_ok());
         }
+        let outlet = Outlet::new(publisher.clone(), &config.spool).unwrap();
+        let late = Late { directory: view.clone(), codecs: slot.clone() };
+        let drain = tokio::spawn(outlet.clone().drain(late));
         let app = App::new(Parts {
             liveness: Liveness::new(&config.telephony_redis).unwrap(),
             config,
             publisher,
+            outlet: outlet.clone(),
             codecs: slot,
             directory: view,
             recent: Arc::new(Recent::default()),
             readiness: Readiness::default(),
         })
         .unwrap();
-        Self { router: app.router(PrometheusBuilder::new().build_recorder().handle()) }
+        Self { outlet, drain, router: app.router(PrometheusBuilder::new().build_recorder().handle()) }
     }
 
     pub async fn post(&self, path: &str, body: impl Into<Body>) -> Answer {

@@ -1,27 +1,29 @@
-//! Serving HTTP: request ids, problems written out, health, metrics and a drain that loses nothing.
+//! Serving HTTP: request ids, problems written out, health, metrics, bounded connections and a drain that loses nothing.
 
-use std::{
-    future::Future,
-    net::SocketAddr,
-    sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Instant,
-};
+mod readiness;
+mod serve;
+mod source;
+mod stall;
+
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use axum::{
     Json, Router,
     extract::{MatchedPath, Request, State},
-    http::{HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderName, HeaderValue, header},
     middleware::{self, Next},
-    response::{IntoResponse, Response},
+    response::Response,
     routing::get,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
 use tokio::net::TcpListener;
 
+pub use self::{
+    readiness::Readiness,
+    serve::{Limits, serve},
+    source::source_address,
+};
 use crate::problem::Problem;
 
 /// Header that carries the request's id both ways.
@@ -51,46 +53,16 @@ pub struct BindError {
     source: std::io::Error,
 }
 
-/// Whether this process may be sent work, and if not, why. Shared by whoever knows.
-#[derive(Debug, Clone, Default)]
-pub struct Readiness {
-    reasons: Arc<RwLock<std::collections::BTreeMap<String, String>>>,
-    draining: Arc<AtomicBool>,
-}
-
-impl Readiness {
-    /// Says that `part` is not ready, and why.
-    pub fn not_ready(&self, part: &str, why: impl Into<String>) {
-        self.reasons.write().unwrap_or_else(PoisonError::into_inner).insert(part.to_owned(), why.into());
-    }
-
-    /// Says that `part` is ready.
-    pub fn ready(&self, part: &str) {
-        self.reasons.write().unwrap_or_else(PoisonError::into_inner).remove(part);
-    }
-
-    /// From now on: not ready, going away.
-    pub fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
-    }
-
-    fn answer(&self) -> Response {
-        let reasons = self.reasons.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let draining = self.draining.load(Ordering::Relaxed);
-        let ready = reasons.is_empty() && !draining;
-        let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        (status, Json(json!({"ready": ready, "draining": draining, "notReady": reasons}))).into_response()
-    }
-}
-
 /// `/livez`, `/readyz` and `/metrics`.
 pub fn health_routes(readiness: Readiness, metrics: PrometheusHandle) -> Router {
+    let measured = readiness.clone();
     Router::new()
         .route("/livez", get(|| async { Json(json!({"alive": true})) }))
         .route("/readyz", get(move || async move { readiness.answer() }))
         .route(
             "/metrics",
             get(move || async move {
+                measured.measure();
                 ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.render())
             }),
         )
@@ -135,20 +107,6 @@ async fn around(State(service): State<&'static str>, mut request: Request, next:
 /// A request id we are willing to repeat in logs and headers.
 fn acceptable(id: &str) -> bool {
     !id.is_empty() && id.len() <= 128 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
-}
-
-/// Serves until `shutdown`, then stops accepting and lets what runs finish.
-///
-/// # Errors
-/// Where the socket fails.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
-        .with_graceful_shutdown(shutdown)
-        .await
 }
 
 /// Resolves at SIGTERM or Ctrl-C.

@@ -1,0 +1,4 @@
+//! See `helix_fuzz::properties::body`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| helix_fuzz::properties::body(bytes));

@@ -1,0 +1,343 @@
+//! Where records leave ingest: into the log, or, while the log does not acknowledge, into the spool; in order.
+//!
+//! Invariants:
+//! - A record counts as placed only once every in-sync replica has it, or the spool has fsynced it (law 1).
+//! - Records get sequence numbers in the order they are submitted, and the first copies of them reach the log in that
+//!   order, through every failure. So nothing goes to the log directly while anything is in the spool or on its way
+//!   there, and the spool is emptied only once all that went directly is settled.
+//! - A record whose acknowledgement does not come in time is perhaps written. With the first such record the producer
+//!   is given up with all it holds (all of which goes to the spool): what it may still write is the beginning of what
+//!   it held, in order, so that a second copy never overtakes a first one.
+//!
+//! ```text
+//!   Direct --a record is not acknowledged in time--> Spooling --nearly empty--> Closing --empty--> Direct
+//! ```
+//! While closing, new records wait (milliseconds), or a steady stream would keep the spool from ever being empty.
+
+mod drain;
+mod late;
+mod spool;
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use helix_kit::config::SpoolConfig;
+use helix_schemas::time::ReceivedAt;
+use tokio::sync::{Notify, watch};
+
+pub use self::late::{ATTRIBUTE_LATER, Late};
+pub use self::spool::{Entry, Fill, Put, Spool, SpoolError};
+use crate::{
+    metrics,
+    publish::{Coordinates, Pending, PublishError, Publisher},
+};
+
+/// Without a spool there is nothing to do but wait for the producer's own word.
+const WITHOUT_SPOOL: Duration = Duration::from_secs(3600);
+
+/// One record on its way out.
+pub struct Record {
+    /// Its topic.
+    pub topic: &'static str,
+    /// Its record key.
+    pub key: String,
+    /// Its framed value.
+    pub value: Vec<u8>,
+}
+
+/// Where a record is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placed {
+    /// In the log, acknowledged by every in-sync replica.
+    Log(Coordinates),
+    /// On this machine's disk; it goes to this topic once the log is back.
+    Spool(&'static str),
+}
+
+/// Neither the log nor the spool took a record.
+#[derive(Debug, thiserror::Error)]
+#[error("neither the log nor the spool took it: {log}; {spool}")]
+pub struct Unplaced {
+    /// What the log said; perhaps written.
+    pub log: PublishError,
+    /// What the spool said.
+    pub spool: SpoolError,
+}
+
+/// Where records go at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// To the log.
+    Direct,
+    /// To the spool, which is emptied into the log as it takes it.
+    Spooling,
+    /// The spool is nearly empty; new records wait until it is.
+    Closing,
+}
+
+#[derive(Debug)]
+struct State {
+    mode: Mode,
+    /// Raised with each producer that is given up.
+    generation: u64,
+    next_sequence: u64,
+    /// Records handed to the producer directly that are neither acknowledged nor kept in the spool yet.
+    unsettled: usize,
+    /// Records on their way to the spool's disk.
+    putting: usize,
+}
+
+/// The way out.
+#[derive(Debug)]
+pub struct Outlet {
+    publisher: Arc<Publisher>,
+    spool: Option<Spool>,
+    /// How long an acknowledgement may take before the spool takes over; without a spool as long as the producer tries.
+    after: Duration,
+    state: Mutex<State>,
+    /// Told when the mode changes.
+    mode: watch::Sender<Mode>,
+    /// Told when something was settled or put.
+    moved: Notify,
+}
+
+/// A record that was taken and is not placed yet.
+pub struct Submitted {
+    record: Record,
+    sequence: u64,
+    way: Way,
+}
+
+impl Submitted {
+    /// Whether it is known already that nothing took it: what follows must not overtake it.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        matches!(self.way, Way::Spool { put: Err(_), .. })
+    }
+}
+
+enum Way {
+    Direct { generation: u64, pending: Pending, unsettled: Counted },
+    Spool { log: PublishError, put: Result<(Put, Counted), SpoolError> },
+}
+
+impl Outlet {
+    /// An outlet over a producer, with the spool that the configuration names.
+    ///
+    /// # Errors
+    /// Where the spool's thread cannot be started.
+    pub fn new(publisher: Arc<Publisher>, config: &SpoolConfig) -> std::io::Result<Arc<Self>> {
+        let (spool, highest) = if config.folder.as_os_str().is_empty() {
+            (None, 0)
+        } else {
+            let (spool, highest) = Spool::open(&config.folder, config.limit_mib.saturating_mul(1024 * 1024))?;
+            (Some(spool), highest)
+        };
+        let spooled = spool.is_some();
+        let held = spool.as_ref().is_some_and(|spool| spool.fill().records > 0);
+        let mode = if held { Mode::Spooling } else { Mode::Direct };
+        if held {
+            tracing::warn!("the spool holds records of an earlier run; they go to the log first");
+        }
+        let state = State { mode, generation: 0, next_sequence: highest + 1, unsettled: 0, putting: 0 };
+        Ok(Arc::new(Self {
+            publisher,
+            spool,
+            after: if spooled { config.after } else { WITHOUT_SPOOL },
+            state: Mutex::new(state),
+            mode: watch::Sender::new(mode),
+            moved: Notify::new(),
+        }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where records go at the moment.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        *self.mode.borrow()
+    }
+
+    /// The spool, where there is one.
+    #[must_use]
+    pub fn spool(&self) -> Option<&Spool> {
+        self.spool.as_ref()
+    }
+
+    /// Whether a record would be kept if the log were down.
+    #[must_use]
+    pub fn could_spool(&self) -> bool {
+        self.spool.as_ref().is_some_and(|spool| {
+            let fill = spool.fill();
+            fill.fault.is_none() && fill.bytes < fill.limit
+        })
+    }
+
+    /// Takes a record. Records of one caller keep their order. Waits only while the spool is being closed.
+    pub async fn submit(self: &Arc<Self>, record: Record) -> Submitted {
+        let mut modes = self.mode.subscribe();
+        loop {
+            // The sender is `self`: it cannot be gone.
+            drop(modes.wait_for(|mode| *mode != Mode::Closing).await);
+            let mut state = self.state();
+            if state.mode == Mode::Closing {
+                continue;
+            }
+            let sequence = state.next_sequence;
+            state.next_sequence += 1;
+            let log = if state.mode == Mode::Direct {
+                if record.topic == ATTRIBUTE_LATER {
+                    // The log has come back since its sender asked: there is no later any more.
+                    let way = Way::Spool { log: PublishError::Down, put: Err(SpoolError::Closed) };
+                    return Submitted { record, sequence, way };
+                }
+                match self.publisher.enqueue(record.topic, &record.key, &record.value) {
+                    Ok(pending) => {
+                        state.unsettled += 1;
+                        let unsettled = Counted { outlet: self.clone(), what: |state| &mut state.unsettled };
+                        let way = Way::Direct { generation: state.generation, pending, unsettled };
+                        return Submitted { record, sequence, way };
+                    }
+                    Err(error) => {
+                        self.give_up(&mut state, &error);
+                        error
+                    }
+                }
+            } else {
+                PublishError::Down
+            };
+            let put = self.put(&mut state, sequence, &record);
+            return Submitted { record, sequence, way: Way::Spool { log, put } };
+        }
+    }
+
+    /// Waits until a record is kept.
+    ///
+    /// # Errors
+    /// [`Unplaced`]: the caller must not say that it is kept.
+    pub async fn placed(self: &Arc<Self>, submitted: Submitted) -> Result<Placed, Unplaced> {
+        let Submitted { record, sequence, way } = submitted;
+        let (log, put) = match way {
+            Way::Spool { log, put } => (log, put),
+            Way::Direct { generation, pending, unsettled } => {
+                let acknowledged = tokio::time::timeout(self.after, self.publisher.acknowledged(pending)).await;
+                let log = match acknowledged {
+                    Ok(Ok(coordinates)) => return Ok(Placed::Log(coordinates)),
+                    Ok(Err(error)) => error,
+                    Err(_elapsed) => PublishError::Late { topic: record.topic },
+                };
+                let mut state = self.state();
+                if state.generation == generation {
+                    self.give_up(&mut state, &log);
+                }
+                let put = self.put(&mut state, sequence, &record);
+                drop(state);
+                // On its way to the disk: from here on it counts there.
+                drop(unsettled);
+                (log, put)
+            }
+        };
+        let kept = match put {
+            Ok((put, landing)) => {
+                let kept = put.kept().await;
+                drop(landing);
+                kept
+            }
+            Err(error) => Err(error),
+        };
+        kept.map(|()| Placed::Spool(record.topic)).map_err(|spool| Unplaced { log, spool })
+    }
+
+    /// From now on records go to the spool; the producer is given up with all it holds.
+    fn give_up(&self, state: &mut State, error: &PublishError) {
+        if self.spool.is_none() {
+            self.publisher.renew_if_fatal();
+            return;
+        }
+        if state.mode != Mode::Direct {
+            return;
+        }
+        tracing::warn!(%error, "the log does not acknowledge; records go to the spool");
+        state.generation += 1;
+        self.publisher.renew();
+        self.set(state, Mode::Spooling);
+    }
+
+    /// Goes over to the spool before a record has to wait for an acknowledgement that will not come.
+    pub fn log_is_down(&self, reason: &str) {
+        let mut state = self.state();
+        if state.mode == Mode::Direct && self.could_spool() {
+            tracing::warn!(reason, "the log does not answer; records go to the spool");
+            state.generation += 1;
+            self.publisher.renew();
+            self.set(&mut state, Mode::Spooling);
+        }
+    }
+
+    /// A producer that can never again produce is given up, whoever noticed.
+    pub fn producer_is_beyond_repair(&self) {
+        self.give_up(&mut self.state(), &PublishError::Down);
+    }
+
+    fn set(&self, state: &mut State, mode: Mode) {
+        state.mode = mode;
+        metrics::spooling(mode != Mode::Direct);
+        self.mode.send_replace(mode);
+    }
+
+    fn put(self: &Arc<Self>, state: &mut State, sequence: u64, record: &Record) -> Result<(Put, Counted), SpoolError> {
+        let spool = self.spool.as_ref().ok_or(SpoolError::Closed)?;
+        let entry = Entry {
+            topic: record.topic.to_owned(),
+            key: record.key.clone(),
+            value: record.value.clone(),
+            at: ReceivedAt::now().micros(),
+        };
+        let put = spool.put(sequence, entry)?;
+        state.putting += 1;
+        Ok((put, Counted { outlet: self.clone(), what: |state| &mut state.putting }))
+    }
+
+    /// Waits until all that was submitted is settled, for an orderly end.
+    pub async fn settled(&self) {
+        self.until(|state| state.unsettled == 0 && state.putting == 0).await;
+    }
+
+    async fn until(&self, reached: fn(&State) -> bool) {
+        loop {
+            // Made before the look, so that nothing that moves after it is missed.
+            let moved = self.moved.notified();
+            if reached(&self.state()) {
+                return;
+            }
+            moved.await;
+        }
+    }
+
+    /// Shows how full the spool is, in metrics.
+    pub fn report(&self) {
+        if let Some(spool) = &self.spool {
+            metrics::spool(&spool.fill(), ReceivedAt::now().micros());
+        }
+    }
+}
+
+/// One of those that are counted until they are settled, also where whoever waits for it is gone.
+struct Counted {
+    outlet: Arc<Outlet>,
+    what: fn(&mut State) -> &mut usize,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let mut state = self.outlet.state();
+        let count = (self.what)(&mut state);
+        *count = count.saturating_sub(1);
+        drop(state);
+        self.outlet.moved.notify_waiters();
+    }
+}

@@ -1,0 +1,469 @@
+//! The spool: records that the log has not acknowledged, on this machine's own disk, in the order they were taken.
+//!
+//! Knows neither Kafka nor HTTP. One thread owns the file: it writes whatever is waiting in one transaction, which is
+//! one fsync, and answers each writer only after that. Bounded by the bytes it holds and by the space the disk has left.
+//! A fault of the disk closes the file; the next use opens it again, which undoes what was half written. A file that
+//! cannot be opened is never removed: it may hold what somebody was told is kept.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use tokio::sync::{mpsc, oneshot};
+
+/// Sequence number to [`Entry`], as [`Entry::to_bytes`] writes it.
+const RECORDS: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("records");
+/// Small things that must survive with the records.
+const NOTES: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("notes");
+const FILE: &str = "spool.redb";
+/// Most writes of one transaction.
+const GROUP: usize = 4096;
+/// Writes stop while the disk has no more than this left, before it is full for everybody.
+const RESERVE: u64 = 64 * 1024 * 1024;
+/// The file is opened again no sooner than this after it failed.
+const REOPEN: Duration = Duration::from_secs(1);
+const CACHE: usize = 8 * 1024 * 1024;
+/// What an entry costs beside its key and value, for the bound.
+const OVERHEAD: u64 = 64;
+
+/// One record as it waits.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its topic.
+    pub topic: String,
+    /// Its record key.
+    pub key: String,
+    /// Its framed value.
+    pub value: Vec<u8>,
+    /// When it was put here, UTC microseconds.
+    pub at: i64,
+}
+
+impl fmt::Debug for Entry {
+    /// Neither key nor value: they name people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry").field("topic", &self.topic).field("at", &self.at).finish_non_exhaustive()
+    }
+}
+
+impl Entry {
+    fn weight(&self) -> u64 {
+        u64::try_from(self.topic.len() + self.key.len() + self.value.len()).unwrap_or(u64::MAX) + OVERHEAD
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.topic.len() + self.key.len() + self.value.len() + 16);
+        bytes.extend_from_slice(&self.at.to_be_bytes());
+        for text in [&self.topic, &self.key] {
+            bytes.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
+            bytes.extend_from_slice(text.as_bytes());
+        }
+        bytes.extend_from_slice(&self.value);
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (at, rest) = bytes.split_first_chunk::<8>()?;
+        let (topic, rest) = text(rest)?;
+        let (key, rest) = text(rest)?;
+        Some(Self { topic, key, value: rest.to_vec(), at: i64::from_be_bytes(*at) })
+    }
+}
+
+fn text(bytes: &[u8]) -> Option<(String, &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    let (text, rest) = rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
+    Some((String::from_utf8(text.to_vec()).ok()?, rest))
+}
+
+/// Why the spool did not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SpoolError {
+    /// It holds as much as it may, or the disk has no more to give.
+    #[error("the spool is full")]
+    Full,
+    /// Its file cannot be written, read or opened.
+    #[error("the spool's file cannot be used: {0}")]
+    Broken(String),
+    /// Its thread has ended.
+    #[error("the spool is closed")]
+    Closed,
+}
+
+type Answer<T> = oneshot::Sender<Result<T, SpoolError>>;
+
+enum Command {
+    Put { sequence: u64, entry: Entry, answer: Answer<()> },
+    Read { after: u64, most: usize, most_bytes: usize, answer: Answer<Vec<(u64, Entry)>> },
+    Remove { up_to: u64, answer: Answer<()> },
+    Note { name: &'static str, value: Vec<u8>, answer: Answer<()> },
+    Recall { name: &'static str, answer: Answer<Option<Vec<u8>>> },
+}
+
+/// How full it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fill {
+    /// Records.
+    pub records: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Most bytes.
+    pub limit: u64,
+    /// When the oldest was put there, UTC microseconds.
+    pub oldest: Option<i64>,
+    /// Why it cannot be used, where it cannot.
+    pub fault: Option<String>,
+}
+
+#[derive(Debug, Default)]
+struct Gauge {
+    records: AtomicU64,
+    /// Of what is held and of what is on its way.
+    bytes: AtomicU64,
+    /// 0: none.
+    oldest: AtomicI64,
+    fault: RwLock<Option<String>>,
+}
+
+/// A handle; clones share the file.
+#[derive(Clone)]
+pub struct Spool {
+    commands: mpsc::UnboundedSender<Command>,
+    gauge: Arc<Gauge>,
+    limit: u64,
+}
+
+impl fmt::Debug for Spool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spool").field("fill", &self.fill()).finish_non_exhaustive()
+    }
+}
+
+/// A put on its way to the disk.
+#[derive(Debug)]
+pub struct Put(oneshot::Receiver<Result<(), SpoolError>>);
+
+impl Put {
+    /// Waits until the disk has it.
+    ///
+    /// # Errors
+    /// [`SpoolError`]; it is not kept.
+    pub async fn kept(self) -> Result<(), SpoolError> {
+        self.0.await.unwrap_or(Err(SpoolError::Closed))
+    }
+}
+
+impl Spool {
+    /// Opens the spool of a folder, which is made where it is missing, and tells the highest sequence number it holds.
+    ///
+    /// A file that cannot be opened does not keep anybody from starting: every use is then refused, and
+    /// [`Fill::fault`] says why.
+    ///
+    /// # Errors
+    /// Where the thread cannot be started.
+    pub fn open(folder: &Path, limit: u64) -> std::io::Result<(Self, u64)> {
+        let gauge = Arc::new(Gauge::default());
+        let (commands, inbox) = mpsc::unbounded_channel();
+        let mut keeper = Keeper { folder: folder.to_path_buf(), file: None, tried: None, gauge: gauge.clone() };
+        let highest = match keeper.open() {
+            Ok(highest) => highest,
+            Err(error) => {
+                tracing::error!(%error, folder = %folder.display(), "the spool cannot be used");
+                0
+            }
+        };
+        std::thread::Builder::new().name("spool".to_owned()).spawn(move || keeper.run(inbox))?;
+        Ok((Self { commands, gauge, limit }, highest))
+    }
+
+    /// Puts one record, at once in the order of the calls. Sequence numbers decide the order in which they are read.
+    ///
+    /// # Errors
+    /// [`SpoolError::Full`] at once.
+    pub fn put(&self, sequence: u64, entry: Entry) -> Result<Put, SpoolError> {
+        let weight = entry.weight();
+        let held = self.gauge.bytes.fetch_add(weight, Ordering::Relaxed);
+        if held + weight > self.limit {
+            self.gauge.bytes.fetch_sub(weight, Ordering::Relaxed);
+            return Err(SpoolError::Full);
+        }
+        let (answer, told) = oneshot::channel();
+        if self.commands.send(Command::Put { sequence, entry, answer }).is_err() {
+            self.gauge.bytes.fetch_sub(weight, Ordering::Relaxed);
+            return Err(SpoolError::Closed);
+        }
+        Ok(Put(told))
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, SpoolError> {
+        let (answer, told) = oneshot::channel();
+        self.commands.send(command(answer)).map_err(|_| SpoolError::Closed)?;
+        told.await.unwrap_or(Err(SpoolError::Closed))
+    }
+
+    /// The next records after a sequence number, in order: at most so many, and at least one of at most so many bytes.
+    ///
+    /// # Errors
+    /// [`SpoolError`].
+    pub async fn read(&self, after: u64, most: usize, most_bytes: usize) -> Result<Vec<(u64, Entry)>, SpoolError> {
+        self.ask(|answer| Command::Read { after, most, most_bytes, answer }).await
+    }
+
+    /// Removes everything up to a sequence number, itself included.
+    ///
+    /// # Errors
+    /// [`SpoolError`]; they are then read again.
+    pub async fn remove(&self, up_to: u64) -> Result<(), SpoolError> {
+        self.ask(|answer| Command::Remove { up_to, answer }).await
+    }
+
+    /// Keeps a small thing beside the records.
+    ///
+    /// # Errors
+    /// [`SpoolError`].
+    pub async fn note(&self, name: &'static str, value: Vec<u8>) -> Result<(), SpoolError> {
+        self.ask(|answer| Command::Note { name, value, answer }).await
+    }
+
+    /// What was noted under a name.
+    ///
+    /// # Errors
+    /// [`SpoolError`].
+    pub async fn recall(&self, name: &'static str) -> Result<Option<Vec<u8>>, SpoolError> {
+        self.ask(|answer| Command::Recall { name, answer }).await
+    }
+
+    /// How full it is, without asking the disk.
+    #[must_use]
+    pub fn fill(&self) -> Fill {
+        let oldest = self.gauge.oldest.load(Ordering::Relaxed);
+        Fill {
+            records: self.gauge.records.load(Ordering::Relaxed),
+            bytes: self.gauge.bytes.load(Ordering::Relaxed),
+            limit: self.limit,
+            oldest: (oldest != 0).then_some(oldest),
+            fault: self.gauge.fault.read().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+}
+
+/// Owns the file.
+struct Keeper {
+    folder: PathBuf,
+    file: Option<Database>,
+    tried: Option<Instant>,
+    gauge: Arc<Gauge>,
+}
+
+fn broken(error: impl fmt::Display) -> SpoolError {
+    SpoolError::Broken(error.to_string())
+}
+
+impl Keeper {
+    fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Command>) {
+        let mut puts = Vec::new();
+        while let Some(command) = inbox.blocking_recv() {
+            let mut next = Some(command);
+            while let Some(command) = next.take() {
+                match command {
+                    Command::Put { sequence, entry, answer } => puts.push((sequence, entry, answer)),
+                    question @ (Command::Read { .. }
+                    | Command::Remove { .. }
+                    | Command::Note { .. }
+                    | Command::Recall { .. }) => {
+                        self.write(&mut puts);
+                        self.serve(question);
+                    }
+                }
+                if puts.len() < GROUP {
+                    next = inbox.try_recv().ok();
+                }
+            }
+            self.write(&mut puts);
+        }
+    }
+
+    /// Opens the file and counts what is in it; the highest sequence number.
+    fn open(&mut self) -> Result<u64, SpoolError> {
+        self.tried = Some(Instant::now());
+        let opened = self.try_open();
+        let mut fault = self.gauge.fault.write().unwrap_or_else(PoisonError::into_inner);
+        *fault = opened.as_ref().err().map(ToString::to_string);
+        opened
+    }
+
+    fn try_open(&mut self) -> Result<u64, SpoolError> {
+        std::fs::create_dir_all(&self.folder).map_err(broken)?;
+        let path = self.folder.join(FILE);
+        // A damaged file may make the store itself panic: that ends this attempt, not the thread.
+        let opening = std::panic::catch_unwind(|| Database::builder().set_cache_size(CACHE).create(path));
+        let file = opening.map_err(|_| SpoolError::Broken("opening it panicked".to_owned()))?.map_err(broken)?;
+        let transaction = file.begin_write().map_err(broken)?;
+        let (mut records, mut bytes, mut oldest, mut highest) = (0_u64, 0_u64, None, 0_u64);
+        {
+            let table = transaction.open_table(RECORDS).map_err(broken)?;
+            transaction.open_table(NOTES).map_err(broken)?;
+            for row in table.iter().map_err(broken)? {
+                let (sequence, value) = row.map_err(broken)?;
+                let entry = Entry::from_bytes(value.value()).ok_or_else(|| broken("a record in it cannot be read"))?;
+                records += 1;
+                bytes += entry.weight();
+                oldest.get_or_insert(entry.at);
+                highest = highest.max(sequence.value());
+            }
+        }
+        transaction.commit().map_err(broken)?;
+        self.gauge.records.store(records, Ordering::Relaxed);
+        self.gauge.bytes.store(bytes, Ordering::Relaxed);
+        self.gauge.oldest.store(oldest.unwrap_or(0), Ordering::Relaxed);
+        self.file = Some(file);
+        Ok(highest)
+    }
+
+    /// The file, opened again where it was closed after a fault.
+    fn opened(&mut self) -> Result<&Database, SpoolError> {
+        if self.file.is_none() {
+            if self.tried.is_some_and(|tried| tried.elapsed() < REOPEN) {
+                let fault = self.gauge.fault.read().unwrap_or_else(PoisonError::into_inner).clone();
+                return Err(SpoolError::Broken(fault.unwrap_or_else(|| "it failed just now".to_owned())));
+            }
+            self.open()?;
+            tracing::info!(folder = %self.folder.display(), "the spool can be used again");
+        }
+        self.file.as_ref().ok_or(SpoolError::Closed)
+    }
+
+    /// After a fault nothing may be written behind what is perhaps half written.
+    fn close(&mut self, error: &SpoolError) {
+        if self.file.take().is_some() {
+            tracing::error!(%error, folder = %self.folder.display(), "the spool failed; it is opened again");
+            *self.gauge.fault.write().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+        }
+    }
+
+    fn write(&mut self, puts: &mut Vec<(u64, Entry, Answer<()>)>) {
+        if puts.is_empty() {
+            return;
+        }
+        let outcome = self.try_write(puts);
+        if let Err(error @ SpoolError::Broken(_)) = &outcome {
+            self.close(error);
+        }
+        for (_, entry, answer) in puts.drain(..) {
+            if outcome.is_err() {
+                self.release(entry.weight());
+            }
+            // Whoever asked may have gone; the record is kept all the same.
+            let _told = answer.send(outcome.clone());
+        }
+    }
+
+    fn release(&self, weight: u64) {
+        // Where the file was opened again meanwhile, its own count took the place of this one.
+        let less = |bytes: u64| Some(bytes.saturating_sub(weight));
+        let _previous = self.gauge.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+
+    fn try_write(&mut self, puts: &[(u64, Entry, Answer<()>)]) -> Result<(), SpoolError> {
+        let disk = rustix::fs::statvfs(&self.folder).map_err(broken)?;
+        let arriving: u64 = puts.iter().map(|(_, entry, _)| entry.weight()).sum();
+        if disk.f_bavail.saturating_mul(disk.f_frsize) < RESERVE + arriving {
+            return Err(SpoolError::Full);
+        }
+        let file = self.opened()?;
+        let transaction = file.begin_write().map_err(broken)?;
+        {
+            let mut table = transaction.open_table(RECORDS).map_err(broken)?;
+            for (sequence, entry, _) in puts {
+                table.insert(sequence, entry.to_bytes().as_slice()).map_err(broken)?;
+            }
+        }
+        transaction.commit().map_err(broken)?;
+        self.gauge.records.fetch_add(u64::try_from(puts.len()).unwrap_or(0), Ordering::Relaxed);
+        if let Some((_, entry, _)) = puts.first() {
+            // Only where there was none before.
+            let _had = self.gauge.oldest.compare_exchange(0, entry.at, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn serve(&mut self, command: Command) {
+        match command {
+            Command::Put { sequence, entry, answer } => self.write(&mut vec![(sequence, entry, answer)]),
+            Command::Read { after, most, most_bytes, answer } => {
+                self.tell(answer, |keeper| keeper.read(after, most, most_bytes));
+            }
+            Command::Remove { up_to, answer } => self.tell(answer, |keeper| keeper.remove(up_to)),
+            Command::Note { name, value, answer } => self.tell(answer, |keeper| keeper.note(name, &value)),
+            Command::Recall { name, answer } => self.tell(answer, |keeper| keeper.recall(name)),
+        }
+    }
+
+    fn tell<T>(&mut self, answer: Answer<T>, work: impl FnOnce(&mut Self) -> Result<T, SpoolError>) {
+        let outcome = work(self);
+        if let Err(error @ SpoolError::Broken(_)) = &outcome {
+            self.close(error);
+        }
+        let _told = answer.send(outcome);
+    }
+
+    fn read(&mut self, after: u64, most: usize, most_bytes: usize) -> Result<Vec<(u64, Entry)>, SpoolError> {
+        let transaction = self.opened()?.begin_read().map_err(broken)?;
+        let table = transaction.open_table(RECORDS).map_err(broken)?;
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        for row in table.range(after.saturating_add(1)..).map_err(broken)? {
+            let (sequence, value) = row.map_err(broken)?;
+            bytes += value.value().len();
+            if found.len() == most || (bytes > most_bytes && !found.is_empty()) {
+                break;
+            }
+            let entry = Entry::from_bytes(value.value()).ok_or_else(|| broken("a record in it cannot be read"))?;
+            found.push((sequence.value(), entry));
+        }
+        Ok(found)
+    }
+
+    fn remove(&mut self, up_to: u64) -> Result<(), SpoolError> {
+        let transaction = self.opened()?.begin_write().map_err(broken)?;
+        let (mut records, mut bytes, mut oldest) = (0, 0, 0);
+        {
+            let mut table = transaction.open_table(RECORDS).map_err(broken)?;
+            loop {
+                let Some((sequence, value)) = table.first().map_err(broken)? else { break };
+                let entry = Entry::from_bytes(value.value()).ok_or_else(|| broken("a record in it cannot be read"))?;
+                if sequence.value() > up_to {
+                    oldest = entry.at;
+                    break;
+                }
+                records += 1;
+                bytes += entry.weight();
+                drop((sequence, value));
+                table.pop_first().map_err(broken)?;
+            }
+        }
+        transaction.commit().map_err(broken)?;
+        self.gauge.records.fetch_sub(records, Ordering::Relaxed);
+        self.release(bytes);
+        self.gauge.oldest.store(oldest, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn note(&mut self, name: &str, value: &[u8]) -> Result<(), SpoolError> {
+        let transaction = self.opened()?.begin_write().map_err(broken)?;
+        transaction.open_table(NOTES).map_err(broken)?.insert(name, value).map_err(broken)?;
+        transaction.commit().map_err(broken)
+    }
+
+    fn recall(&mut self, name: &str) -> Result<Option<Vec<u8>>, SpoolError> {
+        let transaction = self.opened()?.begin_read().map_err(broken)?;
+        let table = transaction.open_table(NOTES).map_err(broken)?;
+        Ok(table.get(name).map_err(broken)?.map(|value| value.value().to_vec()))
+    }
+}
