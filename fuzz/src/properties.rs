@@ -31,11 +31,6 @@ const SECRETS: [&str; 3] = ["account-key-0123456789abcdef", "KK_TEST_NOT_A_REAL_
 const WORDS: usize = 200;
 /// Events looked at of one batch: more of them are more of the same.
 const EVENTS: usize = 8;
-/// Largest record that the log takes, and largest body that ingest takes.
-const RECORD_LIMIT: usize = 1024 * 1024;
-const BODY_LIMIT: usize = 256 * 1024;
-/// Bytes of a record that do not grow with the body.
-const RECORD_FRAME: usize = 4096;
 
 static CODECS: LazyLock<Codecs> = LazyLock::new(|| Codecs::with_ids(1, 2, 3, 4).expect("the schemas are embedded"));
 static REDACTOR: LazyLock<Redactor> = LazyLock::new(|| Redactor::new(SECRETS));
@@ -254,8 +249,6 @@ fn store(bytes: &[u8], event: Result<Normalised, Rejection>) {
     assert!(fact.kind == fact.body.kind() && !fact.key().is_empty());
     let encoded = CODECS.fact.encode(&fact).expect("a fact can be written");
     assert!(CODECS.fact.decode(&encoded).expect("it can be read") == fact, "a fact changed");
-    let bound = bytes.len() * RECORD_LIMIT / BODY_LIMIT + RECORD_FRAME;
-    assert!(encoded.len() <= bound, "{} bytes became a record of {}", bytes.len(), encoded.len());
 }
 
 fn set_aside(bytes: &[u8], why: Rejection) {

@@ -111,7 +111,7 @@ pub(crate) async fn two_instances_have_one_directory(stack: &Stack) -> Outcome {
         Ok(listed(stack, &second.url, "ramaiah").await?["agents"].to_string().contains(agent))
     })
     .await?;
-    let result = post(stack, &second.url, &sign_in(agent, "2026-07-01 08:00:00")).await?;
+    let result = post(stack, &second.url, &sign_in(agent, "2026-03-28 08:00:00")).await?;
     ensure!(result["status"] == "stored" && result["topic"] == "telephony.facts", "{result}");
     // What the one took is refused at the other, and what is released at the other is free at the one.
     let (status, problem) = register(stack, &second.url, "global", &[agent]).await?;
@@ -172,7 +172,7 @@ pub(crate) async fn liveness_is_a_key_that_expires_and_never_decides_where_a_fac
         Ok(listed(stack, ingest, "global").await?["live"] == false)
     })
     .await?;
-    let result = post(stack, ingest, &sign_in("rekha.cc", "2026-07-01 09:00:00")).await?;
+    let result = post(stack, ingest, &sign_in("rekha.cc", "2026-03-28 09:00:00")).await?;
     ensure!(result["status"] == "stored" && result["topic"] == "telephony.facts", "{result}");
     let beat = stack.post("/api/supervisor/heartbeat", key, "application/json", r#"{"workspace":"global"}"#).await?;
     ensure!(beat.0 == 200 && listed(stack, ingest, "global").await?["live"] == true, "alive again");
@@ -195,7 +195,7 @@ pub(crate) async fn unrouted_events_are_redriven_by_themselves_in_order(stack: &
     let agent = "late.agent";
     let mut ids = Vec::new();
     // By the provider's clock they are out of order: what is kept is the order in which they came.
-    for at in ["2026-07-02 08:00:00", "2026-07-02 08:00:20", "2026-07-02 08:00:10"] {
+    for at in ["2026-03-29 08:00:00", "2026-03-29 08:00:20", "2026-03-29 08:00:10"] {
         let result = post(stack, ingest, &sign_in(agent, at)).await?;
         ensure!(result["status"] == "unrouted", "{result}");
         ids.push(result["id"].clone());
@@ -218,7 +218,7 @@ pub(crate) async fn unrouted_events_are_redriven_by_themselves_in_order(stack: &
             "{fact}"
         );
     }
-    ensure!(facts[1]["occurred_at"] == "2026-07-02T02:30:20.000Z", "{}", facts[1]);
+    ensure!(facts[1]["occurred_at"] == "2026-03-29T02:30:20.000Z", "{}", facts[1]);
     until(Duration::from_secs(15), "they are marked", async || {
         let pending = helix_json(stack, &["unrouted", "list", "--limit", "1000", "--json"])?.to_string();
         Ok(ids.iter().all(|id| !pending.contains(id.as_str().unwrap_or_default())))
@@ -244,7 +244,7 @@ pub(crate) async fn unrouted_events_are_redriven_by_themselves_in_order(stack: &
 }
 
 pub(crate) async fn a_refused_body_can_be_looked_at_and_redriven(stack: &Stack) -> Outcome {
-    let event = sign_in("agent.two", "2026-07-03 08:00:00").to_string();
+    let event = sign_in("agent.two", "2026-03-30 08:00:00").to_string();
     let (status, problem) = stack.post(AGENT_EVENT, "mistyped", "application/json", event.clone()).await?;
     let refused = problem["rejectedId"].as_str().context("rejectedId")?.to_owned();
     ensure!(status == 401, "{status} {problem}");
@@ -267,10 +267,10 @@ pub(crate) async fn a_refused_body_can_be_looked_at_and_redriven(stack: &Stack) 
     let dry =
         helix_json(stack, &["redrive", "rejected", "--dry-run", "--include-refused", "--id", &refused, "--json"])?;
     ensure!(dry["plan"]["facts"] == json!({"ramaiah": 1}) && dry["redriven"].is_null(), "{dry}");
-    ensure!(facts_on(stack, "2026-07-03")?.is_empty(), "a dry run wrote something");
+    ensure!(facts_on(stack, "2026-03-30")?.is_empty(), "a dry run wrote something");
     let done = helix_json(stack, &["redrive", "rejected", "--include-refused", "--id", &refused, "--json"])?;
     ensure!(done["redriven"] == json!({"bodies": 1, "facts": {"ramaiah": 1}, "unrouted": 0}), "{done}");
-    let facts = facts_on(stack, "2026-07-03")?;
+    let facts = facts_on(stack, "2026-03-30")?;
     ensure!(facts.len() == 1 && facts[0]["raw"] == event.as_str(), "{facts:?}");
     ensure!(!list("--pending")?.contains(&refused) && list("--all")?.contains(&refused), "it is marked");
     // The same event, sent with the right key after all, is the same fact.

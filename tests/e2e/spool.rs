@@ -93,7 +93,7 @@ impl Feeder {
             };
             *ways.entry(way).or_default() += 1;
             // A steady stream, not a storm.
-            tokio::time::sleep(Duration::from_millis(3)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         (self.agent, number, ways)
     }

@@ -118,7 +118,7 @@ pub async fn run(
         outlet.clone(),
         directory.clone(),
     )?;
-    let late = Late { directory: directory.clone(), codecs: codecs.clone() };
+    let late = Late { directory: directory.clone(), registry: registry.clone(), codecs: codecs.clone() };
     let app = App::new(Parts {
         liveness: Liveness::new(&config.telephony_redis)?,
         config,

@@ -20,11 +20,15 @@ use rdkafka::{
     client::Client,
     config::{FromClientConfigAndContext, RDKafkaLogLevel},
     error::{KafkaError, RDKafkaErrorCode},
-    producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer, future_producer::FutureProducerContext},
+    producer::{
+        DeliveryFuture, FutureProducer, FutureRecord, Producer, PurgeConfig, future_producer::FutureProducerContext,
+    },
 };
 
 use crate::metrics;
 
+/// Largest record, key and value together, bytes: below the topics' `max.message.bytes`.
+pub const LARGEST: usize = 1_000_000;
 /// Most messages the queue holds; bytes are bounded by `log.queue_kib`.
 const QUEUE_MESSAGES: u32 = 100_000;
 /// How often librdkafka reports its statistics.
@@ -77,6 +81,18 @@ pub enum PublishError {
         /// Its topic.
         topic: &'static str,
     },
+}
+
+impl PublishError {
+    /// Whether the record is at fault and not the log: it will never be taken.
+    #[must_use]
+    pub fn is_of_the_record(&self) -> bool {
+        let Self::NotAcknowledged { source, .. } = self else { return false };
+        matches!(
+            source.rdkafka_error_code(),
+            Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidRecord)
+        )
+    }
 }
 
 /// Turns librdkafka's callbacks into logs and metrics.
@@ -135,6 +151,9 @@ fn settings(config: &LogConfig, delivery: Duration) -> ClientConfig {
     settings
         .set("client.id", "helix-ingest")
         .set("enable.idempotence", "true")
+        // A record that is refused for good must not be overtaken by the next one of its key: the producer ends instead.
+        .set("enable.gapless.guarantee", "true")
+        .set("message.max.bytes", LARGEST.to_string())
         .set("acks", "all")
         // As Java clients hash keys; librdkafka's default would scatter a key's facts between the two.
         .set("partitioner", "murmur2_random")
@@ -266,6 +285,13 @@ impl Publisher {
     }
 }
 
+/// Ends a producer: what it holds is given up at once, joining its thread may take a while.
 fn drop_elsewhere(producer: Arc<InnerProducer>) {
-    std::thread::spawn(move || drop(producer));
+    let end = move || {
+        producer.purge(PurgeConfig::default().queue().inflight());
+        drop(producer);
+    };
+    if let Err(error) = std::thread::Builder::new().name("producer-end".to_owned()).spawn(end) {
+        tracing::error!(%error, "no thread to end a producer on");
+    }
 }

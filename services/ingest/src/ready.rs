@@ -30,20 +30,31 @@ const UNTIL_READY: Duration = Duration::from_millis(250);
 /// How often the spool's fill is shown.
 const SHOWN: Duration = Duration::from_secs(1);
 
-/// Asks once; the reason why not where it is not in order. Blocks.
+/// How the log is not in order; the sentence for `/readyz`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LogFault {
+    /// Nobody answers.
+    #[error("the log does not answer")]
+    Silent,
+    /// It answers, and is not as it must be.
+    #[error("{0}")]
+    Wrong(String),
+}
+
+/// Asks once whether the log is in order. Blocks.
 ///
 /// # Errors
-/// The sentence for `/readyz`.
-pub fn check_log(publisher: &Publisher) -> Result<(), String> {
-    let metadata = publisher
-        .with_client(|client| client.fetch_metadata(None, PATIENCE))
-        .map_err(|_| "the log does not answer".to_owned())?;
+/// [`LogFault`].
+pub fn check_log(publisher: &Publisher) -> Result<(), LogFault> {
+    let metadata =
+        publisher.with_client(|client| client.fetch_metadata(None, PATIENCE)).map_err(|_| LogFault::Silent)?;
     for spec in topics::ALL {
         let found = metadata.topics().iter().find(|topic| topic.name() == spec.name);
         let partitions = found.filter(|topic| topic.error().is_none()).map_or(0, |topic| topic.partitions().len());
         let wanted = usize::try_from(spec.partitions).unwrap_or_default();
         if partitions != wanted {
-            return Err(format!("topic {} has {partitions} partitions, {wanted} are expected", spec.name));
+            let name = spec.name;
+            return Err(LogFault::Wrong(format!("topic {name} has {partitions} partitions, {wanted} are expected")));
         }
     }
     Ok(())
@@ -66,11 +77,14 @@ pub async fn watch_log(
                 readiness.ready(LOG);
                 true
             }
-            Ok(Err(reason)) => {
+            Ok(Err(fault)) => {
+                let reason = fault.to_string();
                 if was_ready != Some(false) {
                     tracing::warn!(reason, "the log is not in order");
                 }
-                outlet.log_is_down(&reason);
+                if fault == LogFault::Silent {
+                    outlet.log_is_down(&reason);
+                }
                 if outlet.could_spool() {
                     readiness.degraded(LOG, reason);
                 } else {
@@ -99,6 +113,7 @@ pub async fn watch_log(
 /// Shows the spool in `/readyz` and `/metrics`. Ends never.
 pub async fn watch_spool(outlet: Arc<Outlet>, readiness: Readiness) {
     loop {
+        outlet.look_at_the_spool();
         outlet.report();
         if let Some(spool) = outlet.spool() {
             let fill = spool.fill();
@@ -115,7 +130,7 @@ pub async fn watch_spool(outlet: Arc<Outlet>, readiness: Readiness) {
             );
             match fill.fault {
                 Some(fault) => readiness.degraded(SPOOL, fault),
-                None if fill.bytes >= fill.limit => readiness.degraded(SPOOL, "it is full"),
+                None if !fill.has_room() => readiness.degraded(SPOOL, "it is full"),
                 None => readiness.ready(SPOOL),
             }
         }

@@ -27,6 +27,8 @@ const MIN_SECRET: usize = 6;
 const PERCENT_LEVELS: usize = 4;
 /// Levels of backslash escapes looked through; the reader undoes fewer.
 const ESCAPE_LEVELS: usize = 7;
+/// Both together, in any order; the reader undoes fewer.
+const MIXED_LEVELS: usize = 6;
 
 /// Knows the secrets of this installation.
 pub struct Redactor {
@@ -213,28 +215,50 @@ fn hex(digits: &[u8]) -> Option<u32> {
     u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
-/// Every view of some bytes, each handed to `look`.
-fn each_view(bytes: &[u8], look: &mut dyn FnMut(Seen<'_>)) {
-    let whole = Seen { bytes, origin: None };
-    escapes(whole, look);
-    if let Some(view) = whole.without_nul() {
-        escapes(Seen::of(&view), look);
+/// What was undone to get to a view.
+#[derive(Clone, Copy, Default)]
+struct Undone {
+    percents: usize,
+    escapes: usize,
+    /// Percent-encoding was undone after an escape: a form in a JSON string.
+    mixed: bool,
+}
+
+impl Undone {
+    fn percent(self) -> Self {
+        Self { percents: self.percents + 1, mixed: self.mixed || self.escapes > 0, ..self }
     }
-    let mut current = whole.percent_decoded();
-    for _ in 0..PERCENT_LEVELS {
-        let Some(view) = current else { break };
-        escapes(Seen::of(&view), look);
-        current = Seen::of(&view).percent_decoded();
+
+    fn escape(self) -> Self {
+        Self { escapes: self.escapes + 1, ..self }
+    }
+
+    fn is_far_enough(self) -> bool {
+        self.percents > PERCENT_LEVELS
+            || self.escapes > ESCAPE_LEVELS
+            || (self.mixed && self.percents + self.escapes > MIXED_LEVELS)
     }
 }
 
-fn escapes(seen: Seen<'_>, look: &mut dyn FnMut(Seen<'_>)) {
+/// Every view of some bytes, each handed to `look`.
+fn each_view(bytes: &[u8], look: &mut dyn FnMut(Seen<'_>)) {
+    decodings(Seen { bytes, origin: None }, Undone::default(), look);
+}
+
+/// A view, and those behind it.
+fn decodings(seen: Seen<'_>, undone: Undone, look: &mut dyn FnMut(Seen<'_>)) {
     look(seen);
-    let mut current = seen.unescaped();
-    for _ in 0..ESCAPE_LEVELS {
-        let Some(view) = current else { break };
-        look(Seen::of(&view));
-        current = Seen::of(&view).unescaped();
+    // UTF-16 has them between its ASCII letters; the normaliser drops them from texts.
+    if let Some(view) = seen.without_nul() {
+        decodings(Seen::of(&view), undone, look);
+    }
+    let escape = undone.escape();
+    if let Some(view) = if escape.is_far_enough() { None } else { seen.unescaped() } {
+        decodings(Seen::of(&view), escape, look);
+    }
+    let percent = undone.percent();
+    if let Some(view) = if percent.is_far_enough() { None } else { seen.percent_decoded() } {
+        decodings(Seen::of(&view), percent, look);
     }
 }
 
@@ -295,7 +319,17 @@ impl Redactor {
     /// carry one either.
     pub fn scrub(&self, value: &mut Json, found: &Found) {
         match value {
-            Json::Object(members) => members.values_mut().for_each(|member| self.scrub(member, found)),
+            Json::Object(members) => {
+                members.values_mut().for_each(|member| self.scrub(member, found));
+                // A key is a text like any other: an object that is kept as text keeps its keys.
+                let dirty = |key: &&String| self.redact(key.as_bytes(), found).removed();
+                for key in members.keys().filter(dirty).cloned().collect::<Vec<_>>() {
+                    if let Some(member) = members.remove(&key) {
+                        let clean = self.redact(key.as_bytes(), found).bytes;
+                        members.insert(String::from_utf8_lossy(&clean).into_owned(), member);
+                    }
+                }
+            }
             Json::Array(items) => items.iter_mut().for_each(|item| self.scrub(item, found)),
             // Too short for a secret, and for a key with its value.
             Json::Text(text) | Json::Number(text) if text.len() < MIN_SECRET => {}

@@ -3,6 +3,8 @@
 //! Each run gets days of its own, so that no event is a repeat of another, and the provider never fails in them: a
 //! repeat would be answered without the log. The rate is the generator's; only order and bytes are the simulator's.
 
+use std::collections::HashSet;
+
 use anyhow::{Context, Result, bail};
 use chrono::{NaiveDate, NaiveDateTime, TimeDelta};
 use helix_kit::config::{Config, WorkspaceConfig};
@@ -53,6 +55,9 @@ pub(crate) fn requests(config: &Config, number: i64, count: u64) -> Result<Vec<V
             (delivery.at, request(slug, key.reveal(), &delivery))
         }));
     }
+    // An agent can be rung twice within a second, which the provider tells in the same words.
+    let mut told = HashSet::new();
+    all.retain(|(_, request)| told.insert(request.clone()));
     all.sort_by_key(|(at, _)| *at);
     let requests: Vec<Vec<u8>> = all.into_iter().map(|(_, request)| request).collect();
     let count = usize::try_from(count)?;

@@ -120,8 +120,7 @@ fn a_state() -> impl Strategy<Value = Fact> {
 
 fn an_unknown() -> impl Strategy<Value = Fact> {
     (0..2_u8, 0..60_i64).prop_map(|(by, second)| {
-        let body =
-            Body::Unknown(Unknown { event: "agent".into(), word: "changeMode".into(), ..Unknown::default() });
+        let body = Body::Unknown(Unknown { event: "agent".into(), word: "changeMode".into(), ..Unknown::default() });
         fact(Some(by), None, second, second, body, "")
     })
 }

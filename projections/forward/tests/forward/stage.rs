@@ -153,7 +153,7 @@ impl Stage {
 }
 
 pub fn options(receiver: &Receiver) -> Options {
-    let timeout = Duration::from_millis(400);
+    let timeout = Duration::from_secs(1);
     Options { url: receiver.url(), key: "a-key-of-the-receiver".to_owned(), timeout, concurrency: 4 }
 }
 

@@ -37,6 +37,7 @@ use crate::{
     metrics,
     normalise::{Context, Normalised, Rejection, Stamp, normalise},
     outlet::{ATTRIBUTE_LATER, Mode, Placed, Record, Submitted},
+    publish::LARGEST,
     recent::Verdict,
     redact::api_keys,
     route::{self, Destination, attribute},
@@ -47,6 +48,8 @@ use crate::{
 const WORKSPACE: HeaderName = HeaderName::from_static("x-helix-workspace");
 /// What a 401 asks for.
 const CHALLENGE: &str = "ApiKey realm=\"helix\"";
+/// What a record of the log is beside its key and value, bytes.
+const ROOM: usize = 1024;
 /// The reason of a result that differs from what is kept under its id.
 const CONFLICT: &str = "id_conflict";
 
@@ -337,6 +340,11 @@ impl Intake<'_> {
             }
         };
         match encoded {
+            // Control characters grow sixfold in what is derived from a body.
+            Ok(value) if key.len() + value.len() + ROOM > LARGEST => {
+                let why = "what it says in full is larger than a record of the log may be";
+                self.set_aside("fact_not_writable", why.to_owned(), raw, problems::fact_not_writable()).await
+            }
             Ok(value) => {
                 let submitted = Box::new(self.app.outlet.submit(Record { topic, key, value }).await);
                 let meaning = Box::new(Meaning::Fact { destination, kind, digest, conflict });

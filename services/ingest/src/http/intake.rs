@@ -25,7 +25,7 @@ use super::problems;
 use crate::{
     app::App,
     metrics,
-    outlet::{Placed, Record, Unplaced},
+    outlet::{Mode, Placed, Record, Unplaced},
     redact::Found,
 };
 
@@ -166,7 +166,9 @@ impl Arrival {
     /// Keeps the body of a sender we do not know, as far as the bucket allows: a key set wrong must not lose a
     /// hospital's events, and a stranger must not fill the log. Never in the way of the refusal itself.
     pub(super) async fn keep_refused(&self, app: &App, code: &'static str) -> Option<FactId> {
-        let id = if self.body.is_empty() || !app.refused_kept.take_one(Instant::now()) {
+        // Not while the log is away: strangers must not take the spool's room from hospitals.
+        let kept = !self.body.is_empty() && app.outlet.mode() == Mode::Direct;
+        let id = if !kept || !app.refused_kept.take_one(Instant::now()) {
             None
         } else {
             // Redacted whole before it is cut: a cut through a secret would hide it from the redactor.

@@ -8,7 +8,10 @@ use std::{sync::Arc, time::Duration};
 use helix_schemas::topics;
 
 use super::{Entry, Late, Mode, Outlet, Spool, SpoolError, late::NotYet};
-use crate::{publish::PublishError, ready::check_log};
+use crate::{
+    publish::PublishError,
+    ready::{LogFault, check_log},
+};
 
 /// Most records and bytes sent at once.
 const BATCH: usize = 1000;
@@ -33,8 +36,8 @@ enum Held {
     NotYet(#[from] NotYet),
     #[error("the log did not acknowledge in time")]
     Late,
-    #[error("{0}")]
-    Down(String),
+    #[error("the log does not answer")]
+    Silent,
 }
 
 impl Outlet {
@@ -76,31 +79,41 @@ impl Outlet {
 
     /// Sends the next batch and removes it, or closes an empty spool. How many records the log took.
     async fn step(&self, spool: &Spool, late: &Late) -> Result<u64, Held> {
+        // What went directly, also in a moment between two turns of this loop, comes first.
+        self.until(|state| state.unsettled == 0).await;
         let closing = self.mode() == Mode::Closing;
-        if closing {
-            self.until(|state| state.putting == 0).await;
-        }
-        // What was sent is removed, so the beginning is always what is to be sent next.
-        let batch = spool.read(0, BATCH, BATCH_BYTES).await?;
-        let Some((last, _)) = batch.last() else {
+        // What was sent is removed, so the beginning is always what is to be sent next. Puts were handed to the spool
+        // before the door was shut, and are written before they are read.
+        let batch = match spool.read(BATCH, BATCH_BYTES).await {
+            // A spool that fails without holding anything must not keep the log from being used.
+            Err(_) if spool.fill().records == 0 => Vec::new(),
+            read => read?,
+        };
+        if batch.is_empty() {
             if closing {
                 self.change(Mode::Closing, Mode::Direct);
             } else {
                 // With nothing to send, the log must say by itself that it is back.
                 let publisher = self.publisher.clone();
                 let asked = tokio::task::spawn_blocking(move || check_log(&publisher)).await;
-                asked.unwrap_or_else(|_| Err("nobody could be asked".to_owned())).map_err(Held::Down)?;
+                if !matches!(asked, Ok(Ok(()) | Err(LogFault::Wrong(_)))) {
+                    return Err(Held::Silent);
+                }
                 self.change(Mode::Spooling, Mode::Closing);
             }
             return Ok(0);
-        };
-        let (last, count) = (*last, batch.len());
-        let entries = batch.into_iter().map(|(_, entry)| late.settle(entry)).collect::<Result<Vec<_>, _>>()?;
+        }
+        let (mut sequences, mut entries) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
+        for (sequence, entry) in batch {
+            sequences.push(sequence);
+            entries.push(late.settle(entry).await?);
+        }
+        let count = entries.len();
         if let Err(error) = self.send(&entries, closing).await {
             self.publisher.renew();
             return Err(error);
         }
-        spool.remove(last).await?;
+        spool.remove(sequences).await?;
         if count < NEARLY_EMPTY {
             self.change(Mode::Spooling, Mode::Closing);
         }

@@ -5,7 +5,13 @@
 
 use std::sync::{Arc, OnceLock};
 
-use helix_schemas::{codec::CodecError, key::unrouted_key, topics, unrouted::UnroutedEvent};
+use helix_schemas::{
+    codec::CodecError,
+    key::unrouted_key,
+    registry::{Registry, RegistryError},
+    topics,
+    unrouted::UnroutedEvent,
+};
 
 use super::Entry;
 use crate::{
@@ -23,6 +29,8 @@ pub const ATTRIBUTE_LATER: &str = "attribute-later";
 pub struct Late {
     /// The directory.
     pub directory: Arc<View>,
+    /// Where a schema is asked for that is new to this build.
+    pub registry: Registry,
     /// The codecs.
     pub codecs: Arc<OnceLock<Codecs>>,
 }
@@ -34,8 +42,11 @@ pub enum NotYet {
     #[error("the directory cannot be read yet")]
     DirectoryUnread,
     /// A defect of this build: it stays in the spool.
-    #[error("a late event cannot be read or written: {0}")]
+    #[error("a late event cannot be written: {0}")]
     Codec(#[from] CodecError),
+    /// Its schema cannot be had, or it cannot be read: it stays in the spool.
+    #[error("a late event cannot be read: {0}")]
+    Registry(#[from] RegistryError),
 }
 
 impl Late {
@@ -43,12 +54,12 @@ impl Late {
     ///
     /// # Errors
     /// [`NotYet`].
-    pub fn settle(&self, entry: Entry) -> Result<Entry, NotYet> {
+    pub async fn settle(&self, entry: Entry) -> Result<Entry, NotYet> {
         if entry.topic != ATTRIBUTE_LATER {
             return Ok(entry);
         }
         let codecs = self.codecs.get().filter(|_| self.directory.caught_up()).ok_or(NotYet::DirectoryUnread)?;
-        let event: UnroutedEvent = codecs.unrouted.decode(&entry.value)?;
+        let event: UnroutedEvent = self.registry.decode(&codecs.unrouted, &entry.value).await?;
         let destination = attribute_names(event.agent.as_ref(), event.did.as_ref(), &self.directory.snapshot());
         let (topic, key, value) = match destination {
             Destination::Workspace(workspace) => {

@@ -25,7 +25,10 @@ use std::{
 
 use helix_kit::config::SpoolConfig;
 use helix_schemas::time::ReceivedAt;
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 pub use self::late::{ATTRIBUTE_LATER, Late};
 pub use self::spool::{Entry, Fill, Put, Spool, SpoolError};
@@ -87,6 +90,8 @@ struct State {
     unsettled: usize,
     /// Records on their way to the spool's disk.
     putting: usize,
+    /// Of the records that were handed over directly one could not be spooled: no later one may overtake it.
+    refusing: bool,
 }
 
 /// The way out.
@@ -97,6 +102,8 @@ pub struct Outlet {
     /// How long an acknowledgement may take before the spool takes over; without a spool as long as the producer tries.
     after: Duration,
     state: Mutex<State>,
+    /// Whoever waits for the door, in the order of arrival.
+    door: tokio::sync::Mutex<()>,
     /// Told when the mode changes.
     mode: watch::Sender<Mode>,
     /// Told when something was settled or put.
@@ -119,7 +126,7 @@ impl Submitted {
 }
 
 enum Way {
-    Direct { generation: u64, pending: Pending, unsettled: Counted },
+    Direct { generation: u64, pending: Pending, until: Instant, unsettled: Counted },
     Spool { log: PublishError, put: Result<(Put, Counted), SpoolError> },
 }
 
@@ -141,12 +148,16 @@ impl Outlet {
         if held {
             tracing::warn!("the spool holds records of an earlier run; they go to the log first");
         }
-        let state = State { mode, generation: 0, next_sequence: highest + 1, unsettled: 0, putting: 0 };
+        // Above whatever a file that can only be opened later may hold.
+        let now = u64::try_from(ReceivedAt::now().micros()).unwrap_or_default();
+        let next_sequence = now.max(highest + 1);
+        let state = State { mode, generation: 0, next_sequence, unsettled: 0, putting: 0, refusing: false };
         Ok(Arc::new(Self {
             publisher,
             spool,
             after: if spooled { config.after } else { WITHOUT_SPOOL },
             state: Mutex::new(state),
+            door: tokio::sync::Mutex::new(()),
             mode: watch::Sender::new(mode),
             moved: Notify::new(),
         }))
@@ -171,14 +182,12 @@ impl Outlet {
     /// Whether a record would be kept if the log were down.
     #[must_use]
     pub fn could_spool(&self) -> bool {
-        self.spool.as_ref().is_some_and(|spool| {
-            let fill = spool.fill();
-            fill.fault.is_none() && fill.bytes < fill.limit
-        })
+        self.spool.as_ref().is_some_and(|spool| spool.fill().has_room())
     }
 
     /// Takes a record. Records of one caller keep their order. Waits only while the spool is being closed.
     pub async fn submit(self: &Arc<Self>, record: Record) -> Submitted {
+        let _in_turn = self.door.lock().await;
         let mut modes = self.mode.subscribe();
         loop {
             // The sender is `self`: it cannot be gone.
@@ -199,10 +208,15 @@ impl Outlet {
                     Ok(pending) => {
                         state.unsettled += 1;
                         let unsettled = Counted { outlet: self.clone(), what: |state| &mut state.unsettled };
-                        let way = Way::Direct { generation: state.generation, pending, unsettled };
+                        let until = Instant::now() + self.after;
+                        let way = Way::Direct { generation: state.generation, pending, until, unsettled };
                         return Submitted { record, sequence, way };
                     }
                     Err(error) => {
+                        if error.is_of_the_record() {
+                            let way = Way::Spool { log: error, put: Err(SpoolError::Closed) };
+                            return Submitted { record, sequence, way };
+                        }
                         self.give_up(&mut state, &error);
                         error
                     }
@@ -211,6 +225,7 @@ impl Outlet {
                 PublishError::Down
             };
             let put = self.put(&mut state, sequence, &record);
+            drop(state);
             return Submitted { record, sequence, way: Way::Spool { log, put } };
         }
     }
@@ -223,8 +238,8 @@ impl Outlet {
         let Submitted { record, sequence, way } = submitted;
         let (log, put) = match way {
             Way::Spool { log, put } => (log, put),
-            Way::Direct { generation, pending, unsettled } => {
-                let acknowledged = tokio::time::timeout(self.after, self.publisher.acknowledged(pending)).await;
+            Way::Direct { generation, pending, until, unsettled } => {
+                let acknowledged = tokio::time::timeout_at(until, self.publisher.acknowledged(pending)).await;
                 let log = match acknowledged {
                     Ok(Ok(coordinates)) => return Ok(Placed::Log(coordinates)),
                     Ok(Err(error)) => error,
@@ -234,7 +249,8 @@ impl Outlet {
                 if state.generation == generation {
                     self.give_up(&mut state, &log);
                 }
-                let put = self.put(&mut state, sequence, &record);
+                let put = if state.refusing { Err(SpoolError::Full) } else { self.put(&mut state, sequence, &record) };
+                state.refusing = put.is_err();
                 drop(state);
                 // On its way to the disk: from here on it counts there.
                 drop(unsettled);
@@ -254,11 +270,12 @@ impl Outlet {
 
     /// From now on records go to the spool; the producer is given up with all it holds.
     fn give_up(&self, state: &mut State, error: &PublishError) {
-        if self.spool.is_none() {
-            self.publisher.renew_if_fatal();
+        if state.mode != Mode::Direct {
             return;
         }
-        if state.mode != Mode::Direct {
+        if !self.could_spool() {
+            // Nobody takes over: the producer goes on trying.
+            self.publisher.renew_if_fatal();
             return;
         }
         tracing::warn!(%error, "the log does not acknowledge; records go to the spool");
@@ -274,6 +291,17 @@ impl Outlet {
             tracing::warn!(reason, "the log does not answer; records go to the spool");
             state.generation += 1;
             self.publisher.renew();
+            self.set(&mut state, Mode::Spooling);
+        }
+    }
+
+    /// Records in the spool while they go to the log directly: a file that could not be opened before.
+    pub fn look_at_the_spool(&self) {
+        let Some(spool) = &self.spool else { return };
+        spool.look_at_the_disk();
+        let mut state = self.state();
+        if state.mode == Mode::Direct && spool.fill().records > 0 {
+            tracing::warn!("the spool holds records of an earlier run after all; they go to the log first");
             self.set(&mut state, Mode::Spooling);
         }
     }
@@ -337,6 +365,7 @@ impl Drop for Counted {
         let mut state = self.outlet.state();
         let count = (self.what)(&mut state);
         *count = count.saturating_sub(1);
+        state.refusing &= state.unsettled > 0;
         drop(state);
         self.outlet.moved.notify_waiters();
     }

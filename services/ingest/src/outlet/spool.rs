@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -101,8 +101,8 @@ type Answer<T> = oneshot::Sender<Result<T, SpoolError>>;
 
 enum Command {
     Put { sequence: u64, entry: Entry, answer: Answer<()> },
-    Read { after: u64, most: usize, most_bytes: usize, answer: Answer<Vec<(u64, Entry)>> },
-    Remove { up_to: u64, answer: Answer<()> },
+    Read { most: usize, most_bytes: usize, answer: Answer<Vec<(u64, Entry)>> },
+    Remove { sequences: Vec<u64>, answer: Answer<()> },
     Note { name: &'static str, value: Vec<u8>, answer: Answer<()> },
     Recall { name: &'static str, answer: Answer<Option<Vec<u8>>> },
 }
@@ -122,11 +122,23 @@ pub struct Fill {
     pub fault: Option<String>,
 }
 
+impl Fill {
+    /// Whether a record would be taken.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.fault.is_none() && self.bytes < self.limit
+    }
+}
+
 #[derive(Debug, Default)]
 struct Gauge {
     records: AtomicU64,
-    /// Of what is held and of what is on its way.
-    bytes: AtomicU64,
+    /// Of what is in the file.
+    held: AtomicU64,
+    /// Of what is on its way to it.
+    reserved: AtomicU64,
+    /// Whether the disk has no more than [`RESERVE`] left.
+    low: AtomicBool,
     /// 0: none.
     oldest: AtomicI64,
     fault: RwLock<Option<String>>,
@@ -136,6 +148,7 @@ struct Gauge {
 #[derive(Clone)]
 pub struct Spool {
     commands: mpsc::UnboundedSender<Command>,
+    folder: Arc<Path>,
     gauge: Arc<Gauge>,
     limit: u64,
 }
@@ -180,7 +193,7 @@ impl Spool {
             }
         };
         std::thread::Builder::new().name("spool".to_owned()).spawn(move || keeper.run(inbox))?;
-        Ok((Self { commands, gauge, limit }, highest))
+        Ok((Self { commands, folder: folder.into(), gauge, limit }, highest))
     }
 
     /// Puts one record, at once in the order of the calls. Sequence numbers decide the order in which they are read.
@@ -189,14 +202,14 @@ impl Spool {
     /// [`SpoolError::Full`] at once.
     pub fn put(&self, sequence: u64, entry: Entry) -> Result<Put, SpoolError> {
         let weight = entry.weight();
-        let held = self.gauge.bytes.fetch_add(weight, Ordering::Relaxed);
-        if held + weight > self.limit {
-            self.gauge.bytes.fetch_sub(weight, Ordering::Relaxed);
+        let reserved = self.gauge.reserved.fetch_add(weight, Ordering::Relaxed) + weight;
+        if self.gauge.held.load(Ordering::Relaxed) + reserved > self.limit {
+            self.gauge.reserved.fetch_sub(weight, Ordering::Relaxed);
             return Err(SpoolError::Full);
         }
         let (answer, told) = oneshot::channel();
         if self.commands.send(Command::Put { sequence, entry, answer }).is_err() {
-            self.gauge.bytes.fetch_sub(weight, Ordering::Relaxed);
+            self.gauge.reserved.fetch_sub(weight, Ordering::Relaxed);
             return Err(SpoolError::Closed);
         }
         Ok(Put(told))
@@ -208,20 +221,25 @@ impl Spool {
         told.await.unwrap_or(Err(SpoolError::Closed))
     }
 
-    /// The next records after a sequence number, in order: at most so many, and at least one of at most so many bytes.
+    /// The first records, in order: at most so many, and at least one of at most so many bytes.
     ///
     /// # Errors
     /// [`SpoolError`].
-    pub async fn read(&self, after: u64, most: usize, most_bytes: usize) -> Result<Vec<(u64, Entry)>, SpoolError> {
-        self.ask(|answer| Command::Read { after, most, most_bytes, answer }).await
+    pub async fn read(&self, most: usize, most_bytes: usize) -> Result<Vec<(u64, Entry)>, SpoolError> {
+        self.ask(|answer| Command::Read { most, most_bytes, answer }).await
     }
 
-    /// Removes everything up to a sequence number, itself included.
+    /// Removes records.
     ///
     /// # Errors
     /// [`SpoolError`]; they are then read again.
-    pub async fn remove(&self, up_to: u64) -> Result<(), SpoolError> {
-        self.ask(|answer| Command::Remove { up_to, answer }).await
+    pub async fn remove(&self, sequences: Vec<u64>) -> Result<(), SpoolError> {
+        self.ask(|answer| Command::Remove { sequences, answer }).await
+    }
+
+    /// Asks the disk how much it has left.
+    pub fn look_at_the_disk(&self) {
+        self.gauge.low.store(!has_space(&self.folder, 0), Ordering::Relaxed);
     }
 
     /// Keeps a small thing beside the records.
@@ -244,12 +262,14 @@ impl Spool {
     #[must_use]
     pub fn fill(&self) -> Fill {
         let oldest = self.gauge.oldest.load(Ordering::Relaxed);
+        let fault = self.gauge.fault.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let low = self.gauge.low.load(Ordering::Relaxed);
         Fill {
             records: self.gauge.records.load(Ordering::Relaxed),
-            bytes: self.gauge.bytes.load(Ordering::Relaxed),
+            bytes: self.gauge.held.load(Ordering::Relaxed) + self.gauge.reserved.load(Ordering::Relaxed),
             limit: self.limit,
             oldest: (oldest != 0).then_some(oldest),
-            fault: self.gauge.fault.read().unwrap_or_else(PoisonError::into_inner).clone(),
+            fault: fault.or_else(|| low.then(|| "its disk is full".to_owned())),
         }
     }
 }
@@ -260,6 +280,11 @@ struct Keeper {
     file: Option<Database>,
     tried: Option<Instant>,
     gauge: Arc<Gauge>,
+}
+
+/// Whether a disk has room for so many bytes beside the reserve. One that does not say is believed to have.
+fn has_space(folder: &Path, bytes: u64) -> bool {
+    rustix::fs::statvfs(folder).map_or(true, |disk| disk.f_bavail.saturating_mul(disk.f_frsize) >= RESERVE + bytes)
 }
 
 fn broken(error: impl fmt::Display) -> SpoolError {
@@ -293,7 +318,7 @@ impl Keeper {
     /// Opens the file and counts what is in it; the highest sequence number.
     fn open(&mut self) -> Result<u64, SpoolError> {
         self.tried = Some(Instant::now());
-        let opened = self.try_open();
+        let opened = self.guarded(Self::try_open);
         let mut fault = self.gauge.fault.write().unwrap_or_else(PoisonError::into_inner);
         *fault = opened.as_ref().err().map(ToString::to_string);
         opened
@@ -302,9 +327,7 @@ impl Keeper {
     fn try_open(&mut self) -> Result<u64, SpoolError> {
         std::fs::create_dir_all(&self.folder).map_err(broken)?;
         let path = self.folder.join(FILE);
-        // A damaged file may make the store itself panic: that ends this attempt, not the thread.
-        let opening = std::panic::catch_unwind(|| Database::builder().set_cache_size(CACHE).create(path));
-        let file = opening.map_err(|_| SpoolError::Broken("opening it panicked".to_owned()))?.map_err(broken)?;
+        let file = Database::builder().set_cache_size(CACHE).create(path).map_err(broken)?;
         let transaction = file.begin_write().map_err(broken)?;
         let (mut records, mut bytes, mut oldest, mut highest) = (0_u64, 0_u64, None, 0_u64);
         {
@@ -321,7 +344,7 @@ impl Keeper {
         }
         transaction.commit().map_err(broken)?;
         self.gauge.records.store(records, Ordering::Relaxed);
-        self.gauge.bytes.store(bytes, Ordering::Relaxed);
+        self.gauge.held.store(bytes, Ordering::Relaxed);
         self.gauge.oldest.store(oldest.unwrap_or(0), Ordering::Relaxed);
         self.file = Some(file);
         Ok(highest)
@@ -352,29 +375,27 @@ impl Keeper {
         if puts.is_empty() {
             return;
         }
-        let outcome = self.try_write(puts);
+        let outcome = self.guarded(|keeper| keeper.try_write(puts));
         if let Err(error @ SpoolError::Broken(_)) = &outcome {
             self.close(error);
         }
         for (_, entry, answer) in puts.drain(..) {
-            if outcome.is_err() {
-                self.release(entry.weight());
-            }
+            self.gauge.reserved.fetch_sub(entry.weight(), Ordering::Relaxed);
             // Whoever asked may have gone; the record is kept all the same.
             let _told = answer.send(outcome.clone());
         }
     }
 
-    fn release(&self, weight: u64) {
-        // Where the file was opened again meanwhile, its own count took the place of this one.
-        let less = |bytes: u64| Some(bytes.saturating_sub(weight));
-        let _previous = self.gauge.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    /// Runs work on the store, which may panic over a damaged file: that ends this attempt, not the thread.
+    fn guarded<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, SpoolError>) -> Result<T, SpoolError> {
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(self)));
+        done.unwrap_or_else(|_| Err(SpoolError::Broken("the store panicked".to_owned())))
     }
 
     fn try_write(&mut self, puts: &[(u64, Entry, Answer<()>)]) -> Result<(), SpoolError> {
-        let disk = rustix::fs::statvfs(&self.folder).map_err(broken)?;
         let arriving: u64 = puts.iter().map(|(_, entry, _)| entry.weight()).sum();
-        if disk.f_bavail.saturating_mul(disk.f_frsize) < RESERVE + arriving {
+        if !has_space(&self.folder, arriving) {
+            self.gauge.low.store(true, Ordering::Relaxed);
             return Err(SpoolError::Full);
         }
         let file = self.opened()?;
@@ -382,10 +403,14 @@ impl Keeper {
         {
             let mut table = transaction.open_table(RECORDS).map_err(broken)?;
             for (sequence, entry, _) in puts {
-                table.insert(sequence, entry.to_bytes().as_slice()).map_err(broken)?;
+                // One that is there already is a record that somebody was told is kept.
+                if table.insert(sequence, entry.to_bytes().as_slice()).map_err(broken)?.is_some() {
+                    return Err(broken("a sequence number is taken"));
+                }
             }
         }
         transaction.commit().map_err(broken)?;
+        self.gauge.held.fetch_add(arriving, Ordering::Relaxed);
         self.gauge.records.fetch_add(u64::try_from(puts.len()).unwrap_or(0), Ordering::Relaxed);
         if let Some((_, entry, _)) = puts.first() {
             // Only where there was none before.
@@ -397,28 +422,26 @@ impl Keeper {
     fn serve(&mut self, command: Command) {
         match command {
             Command::Put { sequence, entry, answer } => self.write(&mut vec![(sequence, entry, answer)]),
-            Command::Read { after, most, most_bytes, answer } => {
-                self.tell(answer, |keeper| keeper.read(after, most, most_bytes));
-            }
-            Command::Remove { up_to, answer } => self.tell(answer, |keeper| keeper.remove(up_to)),
+            Command::Read { most, most_bytes, answer } => self.tell(answer, |keeper| keeper.read(most, most_bytes)),
+            Command::Remove { sequences, answer } => self.tell(answer, |keeper| keeper.remove(&sequences)),
             Command::Note { name, value, answer } => self.tell(answer, |keeper| keeper.note(name, &value)),
             Command::Recall { name, answer } => self.tell(answer, |keeper| keeper.recall(name)),
         }
     }
 
     fn tell<T>(&mut self, answer: Answer<T>, work: impl FnOnce(&mut Self) -> Result<T, SpoolError>) {
-        let outcome = work(self);
+        let outcome = self.guarded(work);
         if let Err(error @ SpoolError::Broken(_)) = &outcome {
             self.close(error);
         }
         let _told = answer.send(outcome);
     }
 
-    fn read(&mut self, after: u64, most: usize, most_bytes: usize) -> Result<Vec<(u64, Entry)>, SpoolError> {
+    fn read(&mut self, most: usize, most_bytes: usize) -> Result<Vec<(u64, Entry)>, SpoolError> {
         let transaction = self.opened()?.begin_read().map_err(broken)?;
         let table = transaction.open_table(RECORDS).map_err(broken)?;
         let (mut found, mut bytes) = (Vec::new(), 0);
-        for row in table.range(after.saturating_add(1)..).map_err(broken)? {
+        for row in table.iter().map_err(broken)? {
             let (sequence, value) = row.map_err(broken)?;
             bytes += value.value().len();
             if found.len() == most || (bytes > most_bytes && !found.is_empty()) {
@@ -430,27 +453,26 @@ impl Keeper {
         Ok(found)
     }
 
-    fn remove(&mut self, up_to: u64) -> Result<(), SpoolError> {
+    fn remove(&mut self, sequences: &[u64]) -> Result<(), SpoolError> {
         let transaction = self.opened()?.begin_write().map_err(broken)?;
-        let (mut records, mut bytes, mut oldest) = (0, 0, 0);
-        {
+        let (mut records, mut bytes) = (0, 0);
+        let oldest = {
             let mut table = transaction.open_table(RECORDS).map_err(broken)?;
-            loop {
-                let Some((sequence, value)) = table.first().map_err(broken)? else { break };
-                let entry = Entry::from_bytes(value.value()).ok_or_else(|| broken("a record in it cannot be read"))?;
-                if sequence.value() > up_to {
-                    oldest = entry.at;
-                    break;
+            for sequence in sequences {
+                if let Some(value) = table.remove(sequence).map_err(broken)? {
+                    records += 1;
+                    bytes += Entry::from_bytes(value.value()).map_or(0, |entry| entry.weight());
                 }
-                records += 1;
-                bytes += entry.weight();
-                drop((sequence, value));
-                table.pop_first().map_err(broken)?;
             }
-        }
+            table
+                .first()
+                .map_err(broken)?
+                .and_then(|(_, value)| Entry::from_bytes(value.value()))
+                .map_or(0, |entry| entry.at)
+        };
         transaction.commit().map_err(broken)?;
         self.gauge.records.fetch_sub(records, Ordering::Relaxed);
-        self.release(bytes);
+        self.gauge.held.fetch_sub(bytes, Ordering::Relaxed);
         self.gauge.oldest.store(oldest, Ordering::Relaxed);
         Ok(())
     }

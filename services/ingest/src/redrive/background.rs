@@ -356,6 +356,9 @@ impl Work {
                     );
                     self.told = true;
                 }
+                if self.publisher.is_beyond_repair() {
+                    self.outlet.producer_is_beyond_repair();
+                }
                 self.not_before = Some(Instant::now() + AFTER_FAILURE);
             }
         }

@@ -30,6 +30,7 @@ use helix_kit::{
 use helix_schemas::{
     directory::{Directory, DirectoryEntry, EntryKind},
     names::WorkspaceId,
+    registry::Registry,
     time::ReceivedAt,
     topics,
 };
@@ -189,7 +190,8 @@ impl Stage {
             assert!(slot.set(codecs).is_ok());
         }
         let outlet = Outlet::new(publisher.clone(), &config.spool).unwrap();
-        let late = Late { directory: view.clone(), codecs: slot.clone() };
+        let late =
+            Late { directory: view.clone(), registry: Registry::new("http://127.0.0.1:1"), codecs: slot.clone() };
         let drain = tokio::spawn(outlet.clone().drain(late));
         let app = App::new(Parts {
             liveness: Liveness::new(&config.telephony_redis).unwrap(),

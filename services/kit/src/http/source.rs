@@ -21,9 +21,8 @@ pub fn source_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> I
     }
     // A header that was sent in several lines is one list.
     for line in headers.get_all(FORWARDED_FOR).iter().rev() {
-        let Ok(line) = line.to_str() else { return peer };
-        for entry in line.rsplit(',') {
-            match address(entry.trim()) {
+        for entry in line.as_bytes().rsplit(|byte| *byte == b',') {
+            match std::str::from_utf8(entry).ok().and_then(|entry| address(entry.trim())) {
                 None => return peer,
                 Some(address) if ours(address) => {}
                 Some(address) => return address,

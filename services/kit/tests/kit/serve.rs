@@ -3,6 +3,7 @@
 
 use std::{
     convert::Infallible,
+    io::ErrorKind,
     net::SocketAddr,
     process::Stdio,
     sync::{Arc, Mutex},
@@ -216,9 +217,14 @@ async fn shutdown_finishes_what_runs_closes_what_is_idle_and_takes_nothing_new()
     closed(&mut idle).await;
     closed(&mut fresh).await;
     // The listener is gone with the loop that held it; until then the system may have taken one more.
-    while TcpStream::connect(server.address).await.is_ok() {
-        tokio::task::yield_now().await;
-    }
+    let refused = tokio::time::timeout(NEVER, async {
+        loop {
+            if let Err(error) = TcpStream::connect(server.address).await {
+                break error;
+            }
+        }
+    });
+    assert_eq!(refused.await.expect("it still listens").kind(), ErrorKind::ConnectionRefused);
     assert!(!server.ended.is_finished(), "a request still runs");
     may_end.notify_one();
     assert_eq!(answer(&mut worker).await, "took 5 bytes");
