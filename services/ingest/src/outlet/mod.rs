@@ -5,6 +5,7 @@
 //! - Records get sequence numbers in the order they are submitted, and the first copies of them reach the log in that
 //!   order, through every failure. So nothing goes to the log directly while anything is in the spool or on its way
 //!   there, and the spool is emptied only once all that went directly is settled.
+//!   Facts that are not of a delivery (the directory's audit, redriven events) go to the log by themselves.
 //! - A record whose acknowledgement does not come in time is perhaps written. With the first such record the producer
 //!   is given up with all it holds (all of which goes to the spool): what it may still write is the beginning of what
 //!   it held, in order, so that a second copy never overtakes a first one.
