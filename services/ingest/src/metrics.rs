@@ -20,6 +20,7 @@ const DUPLICATES: &str = "helix_ingest_duplicates_total";
 const CONFLICTS: &str = "helix_ingest_conflicts_total";
 const UNKNOWN_WORDS: &str = "helix_ingest_unknown_words_total";
 const NOTICED: &str = "helix_ingest_noticed_total";
+const SUMMARIES_CHANGED: &str = "helix_ingest_summaries_changed_total";
 const REFUSED: &str = "helix_ingest_refused_total";
 const FAILED: &str = "helix_ingest_publish_failures_total";
 const ACK_SECONDS: &str = "helix_ingest_ack_seconds";
@@ -55,6 +56,11 @@ pub fn describe() {
     describe_counter!(REJECTED, Unit::Count, "Bodies or events kept in telephony.rejected, by workspace and code");
     describe_counter!(DUPLICATES, Unit::Count, "Repeats recognised and not appended again, by workspace and kind");
     describe_counter!(CONFLICTS, Unit::Count, "Different contents under one id, both appended, by workspace and kind");
+    describe_counter!(
+        SUMMARIES_CHANGED,
+        Unit::Count,
+        "Callbacks for a call that came again with other contents, by workspace"
+    );
     describe_counter!(UNKNOWN_WORDS, Unit::Count, "Events of a word not known here, by the type of event");
     describe_counter!(
         NOTICED,
@@ -158,6 +164,10 @@ pub(crate) fn unknown_word(event: &str) {
         _ => "other",
     };
     counter!(UNKNOWN_WORDS, "event" => event).increment(1);
+}
+
+pub(crate) fn summary_changed(workspace: Option<&WorkspaceId>) {
+    counter!(SUMMARIES_CHANGED, "workspace" => workspace_label(workspace)).increment(1);
 }
 
 pub(crate) fn refused(code: &'static str, kept: bool) {

@@ -9,13 +9,19 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use helix_schemas::{id::FactId, names::WorkspaceId};
+use helix_schemas::{
+    id::FactId,
+    names::{CallId, WorkspaceId},
+};
 use lru::LruCache;
 
 use crate::{metrics, outlet::Placed};
 
 /// Ids remembered: at 100 events a second, ten minutes. (The `unwrap` is of a constant: it fails to compile, not to run.)
 const CAPACITY: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
+
+/// Calls whose summary is remembered: at 10 calls a minute, a day.
+const CALLS: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 
 /// What an id was when it was acknowledged.
 struct Seen {
@@ -39,12 +45,17 @@ pub enum Verdict {
 /// The recently acknowledged ids.
 pub struct Recent {
     ids: Mutex<LruCache<FactId, Seen>>,
+    summaries: Mutex<LruCache<CallId, u64>>,
     hasher: RandomState,
 }
 
 impl Default for Recent {
     fn default() -> Self {
-        Self { ids: Mutex::new(LruCache::new(CAPACITY)), hasher: RandomState::new() }
+        Self {
+            ids: Mutex::new(LruCache::new(CAPACITY)),
+            summaries: Mutex::new(LruCache::new(CALLS)),
+            hasher: RandomState::new(),
+        }
     }
 }
 
@@ -79,6 +90,14 @@ impl Recent {
         ids.put(id, Seen { content, workspace, placed });
     }
 
+    /// Notes a call's summary; whether another one of other content came lately. Nobody knows whether the provider sends
+    /// one again when its disposition or recording comes later (ozonetel.md 8): so it is counted.
+    #[must_use]
+    pub fn is_another_summary(&self, call: &CallId, content: u64) -> bool {
+        let mut summaries = self.summaries.lock().unwrap_or_else(PoisonError::into_inner);
+        summaries.put(call.clone(), content).is_some_and(|before| before != content)
+    }
+
     /// Exports how full the memory is.
     pub fn report(&self) {
         let held = self.ids.lock().unwrap_or_else(PoisonError::into_inner).len();
@@ -103,5 +122,15 @@ mod tests {
         assert_eq!(recent.check(id, Some(&one), changed), Verdict::Conflict);
         assert_eq!(recent.check(id, Some(&other), content), Verdict::New);
         assert_eq!(recent.check(id, None, content), Verdict::New);
+    }
+
+    #[test]
+    fn a_second_summary_of_a_call_is_another_one_only_where_it_says_something_else() {
+        let recent = Recent::default();
+        let call = CallId::new("9062174000000001").unwrap();
+        let (content, changed) = (recent.digest("x"), recent.digest("y"));
+        assert!(!recent.is_another_summary(&call, content));
+        assert!(!recent.is_another_summary(&call, content));
+        assert!(recent.is_another_summary(&call, changed));
     }
 }

@@ -320,6 +320,11 @@ impl Intake<'_> {
             }
             Verdict::New => false,
         };
+        if let (Body::CallSummarised(_), Some(call)) = (&event.body, &event.call)
+            && self.app.recent.is_another_summary(call, digest)
+        {
+            metrics::summary_changed(destination.workspace());
+        }
         let stamp = Stamp {
             received_at: self.arrival.received_at,
             raw,
