@@ -129,7 +129,8 @@ proptest! {
         prop_assert_eq!(&day, &Day::generate(&scenario));
         scenario.seed = seed.wrapping_add(1);
         let other = Day::generate(&scenario);
-        prop_assert_ne!(&day.deliveries[5].body, &other.deliveries[5].body);
+        // One delivery of two days may well be the same: two agents free in the same second.
+        prop_assert!(day.deliveries != other.deliveries);
         prop_assert_ne!(&day.truth, &other.truth);
     }
 
