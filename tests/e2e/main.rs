@@ -83,10 +83,10 @@ fn main() {
         proof::the_live_board_is_the_folded_log,
         proof::a_changed_row_is_found_and_a_rebuild_mends_it,
         proof::an_export_can_be_checked_by_its_manifest,
-        spool::a_frozen_broker_and_a_killed_ingest_lose_nothing_and_keep_the_order,
-        spool::a_full_disk_is_503_until_the_log_is_back_and_nothing_taken_is_lost,
         openapi::the_document_of_the_ingest_is_true,
         odd::every_odd_delivery_is_answered_and_accounted_for,
+        spool::a_frozen_broker_and_a_killed_ingest_lose_nothing_and_keep_the_order,
+        spool::a_full_disk_is_503_until_the_log_is_back_and_nothing_taken_is_lost,
     );
     let conclusion = libtest_mimic::run(&arguments, trials);
     stack.stop(!conclusion.has_failed());
