@@ -32,7 +32,7 @@ const DAY: [&str; 13] = [
 ];
 
 /// Waits until every projector has caught up with the log's end.
-async fn caught_up(stack: &Stack) -> Result<()> {
+pub(crate) async fn caught_up(stack: &Stack) -> Result<()> {
     let ends = || -> Result<Value> {
         Ok(serde_json::from_str(&cli::succeed(&stack.config(), &["projection", "list", "--json"])?)?)
     };

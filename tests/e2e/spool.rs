@@ -17,7 +17,7 @@ use helix_tests::{
 use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinSet};
 
-use crate::Outcome;
+use crate::{Outcome, proof};
 
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -193,6 +193,8 @@ pub(crate) async fn a_frozen_broker_and_a_killed_ingest_lose_nothing_and_keep_th
         let extra = found.len().checked_sub(taken.len()).context("facts are missing")?;
         ensure!(found.starts_with(taken) && extra <= 1, "{agent}: {} facts for {} answers", found.len(), taken.len());
     }
+    // The projectors too have lived through it.
+    proof::caught_up(stack).await?;
     cli::succeed(&stack.config(), &["audit", "verify"])?;
     Ok(())
 }

@@ -298,6 +298,10 @@ impl<S: Store> Loop<S> {
     }
 
     fn consumer_error(&self, error: KafkaError) -> Result<(), EngineError> {
+        if let KafkaError::MessageConsumptionFatal(_) = error {
+            // This client will never read again, as after a broker that froze told another that this one's name is free.
+            return Err(error.into());
+        }
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
                 Err(EngineError::LogStartPassed { topic: self.config.topic.clone() })
