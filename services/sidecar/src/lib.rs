@@ -5,7 +5,7 @@
 //! - `access`: bearer tokens, roles; `login`: passwords, with a bound on guessing,
 //! - `view`: what each kind of viewer sees of the board,
 //! - `hub`: the one copy of the board in memory, each change encoded once for all viewers of a kind,
-//! - `events`: the SSE stream; `stall`: ends connections whose reader has stopped reading,
+//! - `events`: the SSE stream,
 //! - `freshness`: what "stale" means, and who finds out,
 //! - `board`: the board as JSON, past ones too where the caller of [`run_with`] brings them,
 //! - `register`: makes the workspace known to the ingest,
@@ -25,7 +25,6 @@ mod login;
 mod metrics;
 mod register;
 mod serve;
-mod stall;
 mod view;
 
 pub use access::{Access, Viewer};

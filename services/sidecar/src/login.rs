@@ -6,7 +6,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -25,7 +25,7 @@ use helix_kit::{auth::Signer, config::UserConfig, problem::Problem};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
-use crate::{metrics, serve::App, stall::Peer};
+use crate::{metrics, serve::App};
 
 /// Computations at a time: each takes 19 MiB and a core.
 const AT_ONCE: usize = 2;
@@ -106,7 +106,7 @@ pub(crate) struct Session {
 
 pub(crate) async fn login(
     State(app): State<App>,
-    peer: ConnectInfo<Peer>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     body: Result<Json<Credentials>, JsonRejection>,
 ) -> Result<Json<Session>, Problem> {
     let workspace = app.workspace().to_owned();
@@ -117,7 +117,7 @@ pub(crate) async fn login(
     let Json(Credentials { email, password }) = body.map_err(malformed)?;
     let email = email.trim().to_lowercase();
     let login = &app.login;
-    let address = peer.0.0.ip();
+    let address = peer.ip();
     let now = Instant::now();
     let wait = login.emails.wait(&email, now).max(login.addresses.wait(&address_key(address), now));
     if let Some(wait) = wait {

@@ -19,7 +19,7 @@ use chrono::Utc;
 use helix_kit::{
     auth::{AuthError, Signer, Verifier, sidecar_kid},
     config::{Config, WorkspaceConfig},
-    http::{Readiness, finish, health_routes},
+    http::{Limits, Readiness, finish, health_routes},
 };
 use helix_live::{BoardReader, Followed, Pulse, ReadError};
 use helix_schemas::names::WorkspaceId;
@@ -38,7 +38,6 @@ use crate::{
     login::{self, Login, LoginError},
     metrics,
     register::{Registration, RegistrationBody},
-    stall::{Peer, STALL, StallListener},
 };
 
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -177,8 +176,7 @@ pub async fn run_with(
             hub.close();
         }
     };
-    let listener = StallListener::new(listener, STALL);
-    axum::serve(listener, router.into_make_service_with_connect_info::<Peer>()).with_graceful_shutdown(leaving).await?;
+    helix_kit::http::serve(listener, router, Limits::default(), leaving).await;
     tasks.shutdown().await;
     Ok(())
 }
