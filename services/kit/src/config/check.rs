@@ -1,0 +1,134 @@
+//! What the configuration as a whole must fit, each rule with the key at fault in its sentence and never a value that may
+//! be a secret.
+
+use std::collections::BTreeMap;
+
+use super::{Config, ConfigError, RateConfig, network};
+
+impl Config {
+    /// Checks what no single field can: refuse to boot wrong.
+    ///
+    /// # Errors
+    /// [`ConfigError::Check`].
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let fail = |message: String| Err(ConfigError::Check(message));
+        if self.log.delivery_timeout >= self.ingest.deadline {
+            return fail("log.delivery_timeout must be below ingest.deadline".to_owned());
+        }
+        if self.log.replicas < 1 {
+            return fail("log.replicas must be at least 1".to_owned());
+        }
+        self.check_edge().map_err(ConfigError::Check)?;
+        let mut redis: BTreeMap<&str, &str> = BTreeMap::new();
+        for (slug, workspace) in &self.workspaces {
+            let good = !slug.is_empty()
+                && slug.len() <= 63
+                && slug.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+            if !good {
+                return fail(format!("workspaces.{slug}: a slug is 1 to 63 of a-z, 0-9 and -"));
+            }
+            if let Some(other) = redis.insert(workspace.redis_url.reveal(), slug) {
+                return fail(format!("workspaces.{slug}.redis_url is also that of {other}: each has its own"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What ingest, the accounts and the workspaces' doors must fit.
+    fn check_edge(&self) -> Result<(), String> {
+        let (log, spool) = (&self.log, &self.spool);
+        if spool.after >= log.delivery_timeout {
+            return Err("spool.after must be below log.delivery_timeout".to_owned());
+        }
+        if !["", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"].contains(&log.sasl.mechanism.as_str()) {
+            return Err("log.sasl.mechanism must be SCRAM-SHA-256, SCRAM-SHA-512 or PLAIN".to_owned());
+        }
+        if log.sasl.mechanism.is_empty() != log.sasl.username.is_empty() {
+            return Err("log.sasl: mechanism and username go together".to_owned());
+        }
+        if !log.sasl.mechanism.is_empty() && log.sasl.password.is_empty() {
+            return Err("log.sasl: password must be set where a mechanism is".to_owned());
+        }
+        let tls = &log.tls;
+        if tls.certificate.as_os_str().is_empty() != tls.key.as_os_str().is_empty() {
+            return Err("log.tls: certificate and key go together".to_owned());
+        }
+        // Whoever names an authority means to be encrypted; a forgotten switch would send all in the clear.
+        let named = [&tls.ca, &tls.certificate, &tls.key].iter().any(|file| !file.as_os_str().is_empty());
+        if named && !tls.enabled {
+            return Err("log.tls: it is not enabled, but ca or key is set".to_owned());
+        }
+        if self.ingest.connections == 0 {
+            return Err("ingest.connections must be at least 1".to_owned());
+        }
+        if self.ingest.header_timeout.is_zero() {
+            return Err("ingest.header_timeout must be above 0".to_owned());
+        }
+        networks("ingest.trusted_proxies", &self.ingest.trusted_proxies)?;
+        // One secret opens one door: a second use of it would let one hospital in at another's.
+        let accounts = self.accounts.iter().map(|(name, account)| (format!("accounts.{name}.key"), &account.key));
+        let workspaces = self.workspaces.iter().flat_map(|(slug, workspace)| {
+            let named = |key: &str| format!("workspaces.{slug}.{key}");
+            [(named("webhook_key"), &workspace.webhook_key), (named("register_key"), &workspace.register_key)]
+        });
+        let mut keys: BTreeMap<&str, String> = BTreeMap::new();
+        for (name, secret) in accounts.chain(workspaces) {
+            if secret.reveal().len() < SHORTEST_KEY {
+                return Err(format!("{name} must be set, to at least {SHORTEST_KEY} characters"));
+            }
+            if let Some(other) = keys.insert(secret.reveal(), name.clone()) {
+                return Err(format!("{name} is also {other}: each has its own"));
+            }
+        }
+        for (name, account) in &self.accounts {
+            zone(&format!("accounts.{name}.zone"), &account.zone)?;
+            networks(&format!("accounts.{name}.allowed_sources"), &account.allowed_sources)?;
+            rate(&format!("accounts.{name}.rate"), account.rate)?;
+        }
+        for (slug, workspace) in &self.workspaces {
+            zone(&format!("workspaces.{slug}.zone"), &workspace.zone)?;
+            networks(&format!("workspaces.{slug}.allowed_sources"), &workspace.allowed_sources)?;
+            rate(&format!("workspaces.{slug}.rate"), workspace.rate)?;
+            if workspace.account.as_ref().is_some_and(|account| !self.accounts.contains_key(account)) {
+                return Err(format!("workspaces.{slug}.account is none of [accounts]"));
+            }
+            if workspace.account.is_none() && self.accounts.len() > 1 {
+                return Err(format!("workspaces.{slug}.account must say which of [accounts] its callbacks come from"));
+            }
+            if let Some(forward) = &workspace.forward {
+                if !(forward.url.starts_with("http://") || forward.url.starts_with("https://")) {
+                    return Err(format!("workspaces.{slug}.forward.url is no http or https URL"));
+                }
+                if forward.timeout.is_zero() {
+                    return Err(format!("workspaces.{slug}.forward.timeout must be above 0"));
+                }
+                if forward.concurrency == 0 {
+                    return Err(format!("workspaces.{slug}.forward.concurrency must be at least 1"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Shortest secret that is taken, characters.
+const SHORTEST_KEY: usize = 16;
+
+fn zone(name: &str, text: &str) -> Result<(), String> {
+    text.parse::<chrono_tz::Tz>().map(|_| ()).map_err(|_| format!("{name} {text:?} is no IANA time zone"))
+}
+
+fn networks(name: &str, texts: &[String]) -> Result<(), String> {
+    match texts.iter().find(|text| network(text).is_none()) {
+        Some(text) => Err(format!("{name}: {text:?} is no address or network, as 203.0.113.7 or 203.0.113.0/24")),
+        None => Ok(()),
+    }
+}
+
+fn rate(name: &str, rate: RateConfig) -> Result<(), String> {
+    if rate.per_second == 0 || rate.burst == 0 {
+        Err(format!("{name}: per_second and burst are at least 1"))
+    } else {
+        Ok(())
+    }
+}
