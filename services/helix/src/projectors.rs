@@ -20,6 +20,7 @@ use helix_schemas::{
     registry::{Registry, RegistryError},
     topics,
 };
+use sqlx::PgPool;
 use tokio::{sync::watch, task::AbortHandle};
 
 use crate::{
@@ -163,6 +164,16 @@ async fn drive<S: Store + 'static>(
     engine.run(until(stopped)).await.map_err(|error| Failure::of(1, &error))
 }
 
+/// Postgres, migrated; `None` where the process is told to stop before it answers.
+async fn open_postgres(config: &Config, readiness: &Readiness, stopped: &watch::Receiver<bool>) -> Option<PgPool> {
+    patiently("postgres", stopped, readiness, async || {
+        let pool = helix_postgres::connect(config.postgres.url.reveal(), config.postgres.connections).await?;
+        helix_postgres::migrate(&pool).await?;
+        Ok::<_, helix_postgres::PostgresError>(pool)
+    })
+    .await
+}
+
 async fn postgres(
     config: &Config,
     own: &ProjectorConfig,
@@ -173,13 +184,9 @@ async fn postgres(
     let Some((registry, codec)) = codec(config, &stopped, readiness).await else {
         return Ok(());
     };
-    let opened = patiently("postgres", &stopped, readiness, async || {
-        let pool = helix_postgres::connect(config.postgres.url.reveal(), config.postgres.connections).await?;
-        helix_postgres::migrate(&pool).await?;
-        Ok::<_, helix_postgres::PostgresError>(pool)
-    })
-    .await;
-    let Some(pool) = opened else { return Ok(()) };
+    let Some(pool) = open_postgres(config, readiness, &stopped).await else {
+        return Ok(());
+    };
     let store = PostgresStore::new(pool, registry, codec, settings);
     let engine = engine_config(config, own, POSTGRES_GROUP.to_owned(), Membership::Group);
     drive(Engine::new(engine, store), readiness, stopped).await
@@ -286,13 +293,9 @@ async fn forward(
     let Some((registry, codec)) = codec(config, &stopped, readiness).await else {
         return Ok(());
     };
-    let opened = patiently("postgres", &stopped, readiness, async || {
-        let pool = helix_postgres::connect(config.postgres.url.reveal(), config.postgres.connections).await?;
-        helix_postgres::migrate(&pool).await?;
-        Ok::<_, helix_postgres::PostgresError>(pool)
-    })
-    .await;
-    let Some(pool) = opened else { return Ok(()) };
+    let Some(pool) = open_postgres(config, readiness, &stopped).await else {
+        return Ok(());
+    };
     for workspace in receivers.keys() {
         let progress = ProgressOf::new(pool.clone(), helix_forward::projection(workspace));
         let begun =
