@@ -270,7 +270,7 @@ impl Outlet {
     }
 
     /// From now on records go to the spool; the producer is given up with all it holds.
-    fn give_up(&self, state: &mut State, error: &PublishError) {
+    fn give_up(&self, state: &mut State, reason: &dyn std::fmt::Display) {
         if state.mode != Mode::Direct {
             return;
         }
@@ -279,21 +279,15 @@ impl Outlet {
             self.publisher.renew_if_fatal();
             return;
         }
-        tracing::warn!(%error, "the log does not acknowledge; records go to the spool");
+        tracing::warn!(%reason, "the log does not acknowledge; records go to the spool");
         state.generation += 1;
         self.publisher.renew();
         self.set(state, Mode::Spooling);
     }
 
     /// Goes over to the spool before a record has to wait for an acknowledgement that will not come.
-    pub fn log_is_down(&self, reason: &str) {
-        let mut state = self.state();
-        if state.mode == Mode::Direct && self.could_spool() {
-            tracing::warn!(reason, "the log does not answer; records go to the spool");
-            state.generation += 1;
-            self.publisher.renew();
-            self.set(&mut state, Mode::Spooling);
-        }
+    pub fn log_is_down(&self, reason: &dyn std::fmt::Display) {
+        self.give_up(&mut self.state(), reason);
     }
 
     /// Records in the spool while they go to the log directly: a file that could not be opened before.
