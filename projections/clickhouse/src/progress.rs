@@ -51,6 +51,7 @@ impl ProgressTable<'_> {
             partition: standing.partition,
             next_offset: NextOffset(standing.next_offset),
             epoch: Epoch(standing.epoch),
+            parked: Default::default(),
         };
         Ok(standings.into_iter().map(|standing| (standing.partition, position(standing))).collect())
     }
@@ -89,12 +90,24 @@ mod tests {
     use super::*;
 
     fn slice() -> Slice {
-        Slice { partition: 3, epoch: Epoch(2), from: NextOffset(10), to: NextOffset(20), records: Vec::new() }
+        Slice {
+            partition: 3,
+            epoch: Epoch(2),
+            from: NextOffset(10),
+            to: NextOffset(20),
+            records: Vec::new(),
+            parked: Vec::new(),
+        }
     }
 
     #[test]
     fn a_slice_is_written_only_from_where_its_own_epoch_stands() {
-        let at = |epoch, next| Position { partition: 3, epoch: Epoch(epoch), next_offset: NextOffset(next) };
+        let at = |epoch, next| Position {
+            partition: 3,
+            epoch: Epoch(epoch),
+            next_offset: NextOffset(next),
+            parked: Default::default(),
+        };
         for (standing, expected) in [
             (at(2, 10), true),
             (at(2, 15), true),

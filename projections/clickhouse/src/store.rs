@@ -126,8 +126,13 @@ impl Store for ClickHouseStore {
         let positions: Vec<Position> = partitions
             .iter()
             .map(|partition| match standings.get(partition) {
-                Some(standing) => Position { epoch: Epoch(standing.epoch.0 + 1), ..*standing },
-                None => Position { partition: *partition, next_offset: NextOffset(0), epoch: Epoch(1) },
+                Some(standing) => Position { epoch: Epoch(standing.epoch.0 + 1), ..standing.clone() },
+                None => Position {
+                    partition: *partition,
+                    next_offset: NextOffset(0),
+                    epoch: Epoch(1),
+                    parked: Default::default(),
+                },
             })
             .collect();
         progress.write(&positions).await.map_err(StoreError::unavailable)?;
@@ -148,7 +153,12 @@ impl Store for ClickHouseStore {
         let positions: Vec<Position> = batch
             .slices
             .iter()
-            .map(|slice| Position { partition: slice.partition, next_offset: slice.to, epoch: slice.epoch })
+            .map(|slice| Position {
+                partition: slice.partition,
+                next_offset: slice.to,
+                epoch: slice.epoch,
+                parked: Default::default(),
+            })
             .collect();
         self.progress(&batch.topic).write(&positions).await.map_err(StoreError::unavailable)
     }
@@ -211,6 +221,7 @@ mod tests {
             from: NextOffset(from),
             to: NextOffset(9),
             records: records.iter().map(record).collect(),
+            parked: Vec::new(),
         };
         Batch { topic: "t".to_owned(), slices: vec![slice] }
     }

@@ -62,11 +62,11 @@ mod tests {
 
     fn slice(epoch: i64, from: i64) -> Slice {
         let (from, to) = (NextOffset(from), NextOffset(from + 4));
-        Slice { partition: 3, epoch: Epoch(epoch), from, to, records: Vec::new() }
+        Slice { partition: 3, epoch: Epoch(epoch), from, to, records: Vec::new(), parked: Vec::new() }
     }
 
     fn position(epoch: i64, next: i64) -> Position {
-        Position { partition: 3, next_offset: NextOffset(next), epoch: Epoch(epoch) }
+        Position { partition: 3, next_offset: NextOffset(next), epoch: Epoch(epoch), parked: Default::default() }
     }
 
     #[test]

@@ -329,7 +329,12 @@ impl Store for LiveStore {
             for (partition, pair) in partitions.iter().zip(numbers.chunks_exact(2)) {
                 let &[next, epoch] = pair else { continue };
                 loaded.progress.insert(slice_name(topic, *partition), next);
-                positions.push(Position { partition: *partition, next_offset: NextOffset(next), epoch: Epoch(epoch) });
+                positions.push(Position {
+                    partition: *partition,
+                    next_offset: NextOffset(next),
+                    epoch: Epoch(epoch),
+                    parked: Default::default(),
+                });
             }
             self.loaded = Some(loaded);
             return Ok(positions);

@@ -89,7 +89,12 @@ pub struct Progress {
 
 impl From<Progress> for Position {
     fn from(at: Progress) -> Self {
-        Self { partition: at.partition, next_offset: NextOffset(at.next_offset), epoch: Epoch(at.epoch) }
+        Self {
+            partition: at.partition,
+            next_offset: NextOffset(at.next_offset),
+            epoch: Epoch(at.epoch),
+            parked: Default::default(),
+        }
     }
 }
 
@@ -117,6 +122,7 @@ pub(crate) async fn acquire(
                 partition: row.try_get("partition")?,
                 next_offset: NextOffset(row.try_get("next_offset")?),
                 epoch: Epoch(row.try_get("epoch")?),
+                parked: Default::default(),
             })
         })
         .collect()

@@ -364,7 +364,7 @@ impl<S: Store> Loop<S> {
         };
         self.acquire_again = None;
         let mut list = TopicPartitionList::with_capacity(positions.len());
-        for Position { partition, next_offset, epoch } in positions {
+        for Position { partition, next_offset, epoch, parked: _ } in positions {
             list.add_partition_offset(&self.config.topic, partition, KafkaOffset::Offset(next_offset.0))?;
             self.held.insert(partition, Held { epoch, next: next_offset, records: Vec::new(), last_timestamp: None });
             self.status.acquired(partition, next_offset);
@@ -439,7 +439,7 @@ impl<S: Store> Loop<S> {
                 self.let_go(partition);
                 Ok(())
             }
-            Err(source @ StoreError::Poison { .. }) => {
+            Err(source @ (StoreError::Poison { .. } | StoreError::Refused { .. })) => {
                 self.meter.batch("poison", facts, begun.elapsed());
                 Err(self.store_error(source))
             }
@@ -452,7 +452,14 @@ impl<S: Store> Loop<S> {
             let Some(last) = held.records.last() else { continue };
             let to = last.offset.next();
             let records = std::mem::take(&mut held.records);
-            slices.push(Slice { partition: *partition, epoch: held.epoch, from: held.next, to, records });
+            slices.push(Slice {
+                partition: *partition,
+                epoch: held.epoch,
+                from: held.next,
+                to,
+                records,
+                parked: Vec::new(),
+            });
         }
         Batch { topic: self.config.topic.clone(), slices }
     }

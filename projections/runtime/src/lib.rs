@@ -14,6 +14,7 @@
 mod client;
 mod config;
 mod engine;
+pub mod fault;
 mod metrics;
 mod status;
 mod store;
@@ -21,4 +22,4 @@ mod store;
 pub use config::{EngineConfig, Membership};
 pub use engine::{Engine, EngineError};
 pub use status::{PartitionStatus, Status};
-pub use store::{Batch, Epoch, Lag, NextOffset, Offset, Position, Record, Slice, Store, StoreError};
+pub use store::{Batch, Cause, Epoch, Lag, NextOffset, Offset, Parked, Position, Record, Slice, Store, StoreError};

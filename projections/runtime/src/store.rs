@@ -1,6 +1,6 @@
 //! What the engine asks of a store, and the words they share.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -26,7 +26,7 @@ impl Offset {
 pub struct Epoch(pub i64);
 
 /// Where a partition stands in a store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
     /// The partition.
     pub partition: i32,
@@ -34,6 +34,35 @@ pub struct Position {
     pub next_offset: NextOffset,
     /// Write under this epoch.
     pub epoch: Epoch,
+    /// Keys of which a fact is parked, each with the offset of its first: what follows of them is parked too.
+    pub parked: BTreeMap<Bytes, Offset>,
+}
+
+/// A record that is set aside instead of applied, until it is unparked (law 7: order per key).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Parked {
+    /// Where it lies; the value stays in the log.
+    pub offset: Offset,
+    /// Its key.
+    pub key: Bytes,
+    /// Why.
+    pub cause: Cause,
+}
+
+impl fmt::Debug for Parked {
+    /// Coordinates only: keys name agents.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parked").field("offset", &self.offset).field("cause", &self.cause).finish_non_exhaustive()
+    }
+}
+
+/// Why a record is parked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// It cannot be applied; why, without personal data.
+    Poison(String),
+    /// An earlier record of its key is parked: the one at this offset.
+    Behind(Offset),
 }
 
 /// One record as consumed. Key and value share the consumer's buffers.
@@ -65,8 +94,10 @@ pub struct Slice {
     pub from: NextOffset,
     /// Progress after the batch: the set.
     pub to: NextOffset,
-    /// Its records in order; never empty.
+    /// Its records to apply, in order.
     pub records: Vec<Record>,
+    /// Its records to park, in order: stored in the same atomic step.
+    pub parked: Vec<Parked>,
 }
 
 /// A cut of the log, applied as one.
@@ -105,7 +136,14 @@ pub enum StoreError {
     /// The store cannot be reached or refused for the moment. The same batch may be tried again.
     #[error("the store does not answer: {0}")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// One fact cannot be applied, whatever the store does.
+    /// Something in the batch is refused for what it is, and the store cannot say which fact: the engine cuts the batch
+    /// smaller until it is one. Nothing was written.
+    #[error("the store refuses a fact of the batch: {reason}")]
+    Refused {
+        /// Why, without personal data.
+        reason: String,
+    },
+    /// One fact cannot be applied, whatever the store does. Nothing was written.
     #[error("fact at partition {partition} offset {offset:?} cannot be applied: {reason}")]
     Poison {
         /// The partition.
@@ -134,8 +172,8 @@ pub trait Store: Send {
     /// seen before stands at offset 0. State held in memory is loaded anew here.
     async fn acquire(&mut self, topic: &str, partitions: &[i32]) -> Result<Vec<Position>, StoreError>;
 
-    /// Applies a batch in one atomic step: rows, roots and progress (`from` -> `to` under `epoch`, compared and set),
-    /// or nothing at all.
+    /// Applies a batch in one atomic step: rows, roots, what is parked, and progress (`from` -> `to` under `epoch`, compared
+    /// and set), or nothing at all.
     async fn apply(&mut self, batch: &Batch) -> Result<(), StoreError>;
 
     /// Where partitions stand now, as stored; `None` where the store does not say. The engine asks about once a second, so

@@ -57,7 +57,7 @@ fn call(nth: i64) -> Vec<Fact> {
 #[ignore = "a measurement: minutes"]
 async fn a_million_facts() {
     let mut world = World::new().await;
-    let held = world.held[&0];
+    let held = world.held[&0].clone();
     let mut facts = (0..).flat_map(call).take(FACTS);
     let mut next = 0;
     let mut writing = Duration::ZERO;
@@ -66,7 +66,7 @@ async fn a_million_facts() {
             (next..).zip(facts.by_ref().take(BATCH)).map(|(offset, fact)| world.record(offset, &fact)).collect();
         let Some(last) = records.last() else { break };
         let to = last.offset.next();
-        let slice = Slice { partition: 0, epoch: held.epoch, from: NextOffset(next), to, records };
+        let slice = Slice { partition: 0, epoch: held.epoch, from: NextOffset(next), to, records, parked: Vec::new() };
         let batch = Batch { topic: topics::FACTS.to_owned(), slices: vec![slice] };
         let begun = Instant::now();
         world.store.apply(&batch).await.unwrap();
@@ -83,6 +83,7 @@ async fn a_million_facts() {
             from: NextOffset(next),
             to: NextOffset(next + 1),
             records: vec![world.record(next, &fact)],
+            parked: Vec::new(),
         };
         next += 1;
         let begun = Instant::now();

@@ -169,14 +169,14 @@ impl World {
 
     /// A slice of what lies in a partition from where it is held up to `to`.
     pub fn slice(&self, partition: i32, to: i64) -> Slice {
-        let held = self.held[&partition];
+        let held = self.held[&partition].clone();
         let records = self
             .log
             .iter()
             .filter(|(other, offset, _)| *other == partition && *offset >= held.next_offset.0 && *offset < to)
             .map(|(_, offset, fact)| self.record(*offset, fact))
             .collect();
-        Slice { partition, epoch: held.epoch, from: held.next_offset, to: NextOffset(to), records }
+        Slice { partition, epoch: held.epoch, from: held.next_offset, to: NextOffset(to), records, parked: Vec::new() }
     }
 
     pub fn record(&self, offset: i64, fact: &Fact) -> Record {

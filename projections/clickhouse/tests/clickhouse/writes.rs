@@ -40,7 +40,10 @@ async fn a_new_partition_stands_at_zero_and_each_acquisition_raises_the_epoch() 
         assert_eq!(position.epoch, Epoch(2));
     }
     let fresh = world.store.acquire(topics::FACTS, &[11]).await.unwrap();
-    assert_eq!(fresh, [Position { partition: 11, next_offset: NextOffset(0), epoch: Epoch(1) }]);
+    assert_eq!(
+        fresh,
+        [Position { partition: 11, next_offset: NextOffset(0), epoch: Epoch(1), parked: Default::default() }]
+    );
 }
 
 #[tokio::test]
@@ -156,7 +159,10 @@ async fn an_older_epoch_is_fenced_and_writes_nothing() {
     // A zombie that came past the look all the same: its progress ranks below.
     world.run("INSERT INTO {db}.projection_progress (projection, topic, partition, epoch, next_offset) VALUES ('clickhouse', 'telephony.facts', 0, 1, 500)").await;
     let next = newer.acquire(topics::FACTS, &[0]).await.unwrap();
-    assert_eq!(next, [Position { partition: 0, next_offset: NextOffset(0), epoch: Epoch(3) }]);
+    assert_eq!(
+        next,
+        [Position { partition: 0, next_offset: NextOffset(0), epoch: Epoch(3), parked: Default::default() }]
+    );
 }
 
 #[tokio::test]

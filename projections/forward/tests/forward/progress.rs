@@ -32,7 +32,7 @@ impl Kept {
 }
 
 fn position((partition, (next, epoch)): (&i32, &(i64, i64))) -> Position {
-    Position { partition: *partition, next_offset: NextOffset(*next), epoch: Epoch(*epoch) }
+    Position { partition: *partition, next_offset: NextOffset(*next), epoch: Epoch(*epoch), parked: Default::default() }
 }
 
 #[async_trait]

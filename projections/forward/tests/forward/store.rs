@@ -28,7 +28,8 @@ fn batch(at: &Position, facts: &[Fact]) -> Batch {
     };
     let records: Vec<Record> = (at.next_offset.0..).zip(facts).map(record).collect();
     let to = NextOffset(at.next_offset.0 + i64::try_from(facts.len()).expect("small"));
-    let slice = Slice { partition: at.partition, epoch: at.epoch, from: at.next_offset, to, records };
+    let slice =
+        Slice { partition: at.partition, epoch: at.epoch, from: at.next_offset, to, records, parked: Vec::new() };
     Batch { topic: TOPIC.to_owned(), slices: vec![slice] }
 }
 

@@ -249,6 +249,7 @@ impl Log {
                     from: position.next_offset,
                     to: NextOffset(until as i64),
                     records: records[from..until].to_vec(),
+                    parked: Vec::new(),
                 });
             }
         }

@@ -127,7 +127,7 @@ impl Memory {
 }
 
 fn position(partition: i32, (next, epoch): (i64, i64)) -> Position {
-    Position { partition, next_offset: NextOffset(next), epoch: Epoch(epoch) }
+    Position { partition, next_offset: NextOffset(next), epoch: Epoch(epoch), parked: Default::default() }
 }
 
 #[async_trait]
