@@ -14,7 +14,7 @@ HELIX := $(CARGO_TARGET_DIR)/debug/helix
 
 WEB := services/sidecar/web
 
-.PHONY: help web install build up down clean status logs demo test lint bench openapi fuzz odd
+.PHONY: help web install build up down clean status logs demo test lint bench faults openapi fuzz odd
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -84,10 +84,19 @@ lint: ## formatting, lints, the gateway's and the containers' files
 BENCH_SECONDS ?= 20
 BENCH_RUNS ?= 3
 
-bench: install web ## the ingest against its floors, to target/bench/results.jsonl; BENCH_SECONDS=5 BENCH_RUNS=1 for a first look
+# Facts of the longest history of which the cost of one more fact is measured: 10000000 takes half an hour.
+BENCH_HISTORY ?= 1000000
+RESULTS := $(CARGO_TARGET_DIR)/bench/results.jsonl
+
+bench: install web ## ingest, projector and live board against their floors, to target/bench/results.jsonl; BENCH_SECONDS=5 BENCH_RUNS=1 for a first look
 	@cargo build --profile measure -p helix -p helix-bench
-	$(CARGO_TARGET_DIR)/measure/helix-bench run --seconds $(BENCH_SECONDS) --runs $(BENCH_RUNS) \
-		--out $(CARGO_TARGET_DIR)/bench/results.jsonl $(BENCH)
+	$(CARGO_TARGET_DIR)/measure/helix-bench run --seconds $(BENCH_SECONDS) --runs $(BENCH_RUNS) --out $(RESULTS) $(BENCH)
+	$(CARGO_TARGET_DIR)/measure/helix-bench project --runs $(BENCH_RUNS) --history $(BENCH_HISTORY) --out $(RESULTS)
+	$(CARGO_TARGET_DIR)/measure/helix-bench sse --seconds $(BENCH_SECONDS) --runs $(BENCH_RUNS) --out $(RESULTS)
+
+faults: install web ## projectors that die, freeze and forget, to target/faults/results.jsonl; FAULTS="--seed 7 --rounds 3"
+	@cargo build -p helix -p helix-faults
+	$(CARGO_TARGET_DIR)/debug/helix-faults run --out $(CARGO_TARGET_DIR)/faults $(FAULTS)
 
 fuzz: ## fuzz what reads strangers' bytes, FUZZ_SECONDS=60 each target; the stable compiler and a C++ compiler do
 	@fuzz/run $(FUZZ)

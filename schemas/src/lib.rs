@@ -8,6 +8,7 @@
 //! Source of every definition: `docs/architecture.md` ("Facts") and the Avro files in `schemas/avro`.
 
 pub mod codec;
+pub mod decision;
 pub mod directory;
 pub mod fact;
 pub mod id;

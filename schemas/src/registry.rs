@@ -45,6 +45,18 @@ pub enum RegistryError {
     Codec(#[from] CodecError),
 }
 
+impl RegistryError {
+    /// Whether it is the record that cannot be read, whoever asks and whenever: its bytes are none of ours, or name a schema
+    /// that the registry says does not exist. Else the registry cannot serve for the moment.
+    #[must_use]
+    pub const fn blames_the_record(&self) -> bool {
+        match self {
+            Self::Codec(_) | Self::Refused { status: 404, .. } => true,
+            Self::Unreachable { .. } | Self::Refused { .. } => false,
+        }
+    }
+}
+
 /// A registry by its base URL.
 #[derive(Debug, Clone)]
 pub struct Registry {

@@ -232,7 +232,7 @@ pub(crate) async fn unrouted_events_are_redriven_by_themselves_in_order(stack: &
     stack.applied(&json!({"results": [last]})).await?;
     let starts: Vec<String> = sqlx::query_scalar(
         "select to_char(started_at at time zone 'Asia/Kolkata', 'HH24:MI:SS') from read.agent_intervals
-         where agent_id = $1 order by started_at",
+         where agent_id = $1 and not presumed order by started_at",
     )
     .bind(agent)
     .fetch_all(&stack.postgres)

@@ -2,6 +2,7 @@
 
 use anyhow::ensure;
 use helix_tests::stack::{Stack, answer};
+use sqlx::Connection;
 
 use crate::Outcome;
 
@@ -24,9 +25,7 @@ pub(crate) async fn a_token_of_another_workspace_is_refused(stack: &Stack) -> Ou
 
 pub(crate) async fn the_database_shows_a_role_only_its_workspace(stack: &Stack) -> Outcome {
     let mut tx = stack.postgres.begin().await?;
-    sqlx::query("create role e2e_reader nologin").execute(&mut *tx).await?;
-    sqlx::query("grant usage on schema read to e2e_reader").execute(&mut *tx).await?;
-    sqlx::query("grant select on all tables in schema read to e2e_reader").execute(&mut *tx).await?;
+    sqlx::query("create role e2e_reader nologin in role helix_reader").execute(&mut *tx).await?;
     sqlx::query("set local role e2e_reader").execute(&mut *tx).await?;
     let count = "select (select count(*) from read.calls) + (select count(*) from read.agents)
                       + (select count(*) from read.agent_intervals) + (select count(*) from read.missed_calls)";
@@ -46,5 +45,22 @@ pub(crate) async fn the_database_shows_a_role_only_its_workspace(stack: &Stack) 
         .await?;
     ensure!(!bypass, "the role helix bypasses row-level security");
     tx.rollback().await?;
+
+    // A hospital's own role sees its rows alone, whatever it says it is.
+    let url = std::fs::read_to_string(stack.home().join("secrets/postgres-global.url"))?;
+    let mut own = sqlx::PgConnection::connect(url.trim()).await?;
+    for pretended in ["global", "ramaiah", ""] {
+        sqlx::query("select set_config('helix.workspace', $1, false)").bind(pretended).execute(&mut own).await?;
+        for table in ["agents", "agent_intervals", "agent_sessions", "calls", "call_legs", "missed_calls", "queue_days"]
+        {
+            let seen = format!("select array_agg(distinct workspace_id) from read.{table}");
+            let seen: Option<Vec<String>> = sqlx::query_scalar(sqlx::AssertSqlSafe(seen)).fetch_one(&mut own).await?;
+            let seen = seen.unwrap_or_default();
+            ensure!(seen.iter().all(|workspace| workspace == "global"), "as {pretended}, {table} shows {seen:?}");
+            ensure!(table != "agents" || !seen.is_empty(), "its own agents are not seen");
+        }
+    }
+    let refused = sqlx::query("delete from read.agents").execute(&mut own).await;
+    ensure!(refused.is_err(), "a reader may write");
     Ok(())
 }

@@ -101,6 +101,18 @@ impl Stack {
         Ok(found.get("pid").and_then(Value::as_u64).filter(|_| ready))
     }
 
+    /// The metrics of a component, by the port that the status tells.
+    ///
+    /// # Errors
+    /// Where it does not answer.
+    pub async fn metrics(&self, component: &str) -> Result<String> {
+        let status = self.status()?;
+        let components = status.get("components").and_then(Value::as_array).context("components")?;
+        let found = components.iter().find(|one| one.get("component").and_then(Value::as_str) == Some(component));
+        let port = found.and_then(|one| one.get("port")).and_then(Value::as_u64).context("its port")?;
+        Ok(self.http.get(format!("http://127.0.0.1:{port}/metrics")).send().await?.text().await?)
+    }
+
     /// Kills a component with SIGKILL and waits until the supervisor has another one ready.
     ///
     /// # Errors
@@ -115,6 +127,16 @@ impl Stack {
             Ok(self.pid(component)?.is_some_and(|now| now != pid))
         })
         .await
+    }
+
+    /// Stops a component where it is, without its knowing, until the value is dropped.
+    ///
+    /// # Errors
+    /// Where it is not ready, or no signal can be sent.
+    pub fn freeze(&self, component: &str) -> Result<Frozen> {
+        let pid = self.pid(component)?.with_context(|| format!("{component} is not ready"))?;
+        signal(pid, "-STOP")?;
+        Ok(Frozen { pid })
     }
 
     /// Posts a body to the ingest and gives status and JSON.
@@ -233,6 +255,37 @@ impl Stack {
             eprintln!("the stack in {} could not be stopped: {error}", self.home.display());
         }
     }
+}
+
+/// A frozen process. It goes on when this is dropped.
+#[derive(Debug)]
+pub struct Frozen {
+    pid: u64,
+}
+
+impl Frozen {
+    /// It never goes on.
+    ///
+    /// # Errors
+    /// Where no signal can be sent.
+    pub fn kill(self) -> Result<()> {
+        signal(self.pid, "-9")
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        // One that was killed meanwhile needs no word.
+        let _gone = signal(self.pid, "-CONT");
+    }
+}
+
+fn signal(pid: u64, word: &str) -> Result<()> {
+    let sent = Command::new("kill").args([word, &pid.to_string()]).stderr(Stdio::null()).status()?;
+    if !sent.success() {
+        bail!("kill {word} {pid} ended with {sent}");
+    }
+    Ok(())
 }
 
 /// Sends a request and reads the answer as JSON; null where it is none.

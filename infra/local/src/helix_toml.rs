@@ -5,6 +5,7 @@ use std::{fmt::Write as _, path::Path};
 use helix_kit::config::Config;
 
 use crate::{
+    components::postgres::role_name,
     dev_env::{postgres_url, redis_url},
     error::Error,
     files,
@@ -57,6 +58,7 @@ pub(crate) fn text(spool: &Path, ports: &Ports, secrets: &Secrets, workspaces: &
             &[("listen", listen(&format!("project-{projector}"))), ("instance", quoted("local"))],
         );
     }
+    section("automation", &[("listen", listen("automation")), ("instance", quoted("local"))]);
     let jwks = secrets.jwks.display().to_string();
     section("auth", &[("issuer", quoted(keys::ISSUER)), ("jwks", quoted(&jwks))]);
     for workspace in workspaces {
@@ -65,6 +67,8 @@ pub(crate) fn text(spool: &Path, ports: &Ports, secrets: &Secrets, workspaces: &
             continue;
         };
         let sidecar = format!("sidecar-{slug}");
+        // Its sidecar reads with roles that see nothing else.
+        let postgres = postgres_url(&role_name(slug), own.postgres.reveal(), ports);
         section(
             &format!("workspaces.{slug}"),
             &[
@@ -73,6 +77,9 @@ pub(crate) fn text(spool: &Path, ports: &Ports, secrets: &Secrets, workspaces: &
                 ("webhook_key", quoted(own.webhook_key.reveal())),
                 ("register_key", quoted(own.register_key.reveal())),
                 ("redis_url", quoted(&redis_url(&format!("redis-{slug}"), own.redis.reveal(), ports))),
+                ("postgres_url", quoted(&postgres)),
+                ("clickhouse_user", quoted(slug)),
+                ("clickhouse_password", quoted(own.clickhouse.reveal())),
                 ("sidecar_listen", listen(&sidecar)),
                 ("sidecar_url", quoted(&format!("http://{}", ports.address(&sidecar)))),
                 ("signing_key", quoted(&own.signing_key.display().to_string())),

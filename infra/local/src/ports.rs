@@ -80,6 +80,7 @@ fn defaults(workspaces: &[Workspace]) -> Vec<(String, u16)> {
         ("project-postgres", 4301),
         ("project-clickhouse", 4302),
         ("project-live", 4303),
+        ("automation", 4305),
     ]
     .into_iter()
     .map(|(name, port)| (name.to_owned(), port))

@@ -46,6 +46,8 @@ pub struct WorkspaceSecrets {
     pub redis: Secret,
     /// Password of its ClickHouse user, which is called as the workspace.
     pub clickhouse: Secret,
+    /// Password of its Postgres role.
+    pub postgres: Secret,
     /// The key that signs its sidecar's tokens.
     pub signing_key: PathBuf,
     /// The people who may sign in.
@@ -69,6 +71,7 @@ impl Secrets {
                 register_key: key(&format!("register-{slug}.key"))?,
                 redis: key(&format!("redis-{slug}.password"))?,
                 clickhouse: key(&format!("clickhouse-{slug}.password"))?,
+                postgres: key(&format!("postgres-{slug}.password"))?,
                 signing_key: keys::ensure(home, &helix_kit::auth::sidecar_kid(slug))?,
                 users: sign_ins::ensure(home, workspace)?,
             };

@@ -52,6 +52,12 @@ pub enum ClickHouseError {
         #[source]
         source: Error,
     },
+    /// It answered with what no build of ours would have stored.
+    #[error("{what} cannot be read")]
+    Unreadable {
+        /// What was asked.
+        what: &'static str,
+    },
     /// The configured database's name is no identifier.
     #[error("the database name must be an identifier of letters, digits and _")]
     DatabaseName,
@@ -133,6 +139,12 @@ impl Database {
         query: Query,
     ) -> Result<Vec<T>, ClickHouseError> {
         in_time(what, query.fetch_all::<T>()).await
+    }
+
+    /// The answer as JSON, a line a row.
+    pub(crate) async fn fetch_json(&self, what: &'static str, query: Query) -> Result<Vec<u8>, ClickHouseError> {
+        let read = async { query.fetch_bytes("JSONEachRow")?.collect().await };
+        Ok(in_time(what, read).await?.into())
     }
 
     pub(crate) async fn execute(&self, what: &'static str, query: Query) -> Result<(), ClickHouseError> {

@@ -30,6 +30,13 @@ const MIGRATIONS: &[Migration] = migrations![
     "007_missed_calls",
     "008_facts_once",
     "009_fact_conflicts",
+    "010_parked_facts",
+    "011_workspace_rules",
+    "012_calls",
+    "013_agent_intervals",
+    "014_agents",
+    "015_missed_calls",
+    "016_agent_sessions",
 ];
 
 const RECORD_TABLE: &str = "

@@ -56,6 +56,11 @@ impl ProgressTable<'_> {
         Ok(standings.into_iter().map(|standing| (standing.partition, position(standing))).collect())
     }
 
+    /// The same under the next epoch.
+    pub(crate) fn raised(at: Position) -> Position {
+        Position { epoch: Epoch(at.epoch.0 + 1), ..at }
+    }
+
     /// Writes positions as one block.
     pub(crate) async fn write(&self, positions: &[Position]) -> Result<(), ClickHouseError> {
         let mut insert = self.database.insert::<ProgressRow<'_>>(WHAT, "projection_progress").await?;

@@ -5,18 +5,17 @@ use std::{collections::BTreeMap, sync::Arc};
 use async_trait::async_trait;
 use clickhouse::Row;
 use helix_fold::settings::Settings;
-use helix_runtime::{Batch, Epoch, NextOffset, Position, Slice, Store, StoreError};
-use helix_schemas::{
-    codec::Codec,
-    fact::Fact,
-    names::WorkspaceId,
-    registry::{Registry, RegistryError},
+use helix_runtime::{
+    Batch, Epoch, NextOffset, Position, Slice, Standing, Store, StoreError,
+    fault::{self, Point},
 };
+use helix_schemas::{codec::Codec, fact::Fact, names::WorkspaceId, registry::Registry};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     client::{ClickHouseError, Database, Options},
     migrate::migrate,
+    parked::ParkedTable,
     progress::{ProgressTable, holds},
     row::{Coordinates, FactRow},
 };
@@ -54,25 +53,6 @@ impl ClickHouseStore {
         ProgressTable { database: &self.database, projection: PROJECTION, topic }
     }
 
-    /// Every fact of a slice, decoded.
-    async fn decode(&self, slice: &Slice) -> Result<Vec<(i64, Fact)>, StoreError> {
-        let mut facts = Vec::with_capacity(slice.records.len());
-        for record in &slice.records {
-            let fact = match self.registry.decode(&self.codec, &record.value).await {
-                Ok(fact) => fact,
-                Err(RegistryError::Codec(error)) => {
-                    let reason = error.to_string();
-                    return Err(StoreError::Poison { partition: slice.partition, offset: record.offset, reason });
-                }
-                Err(error @ (RegistryError::Unreachable { .. } | RegistryError::Refused { .. })) => {
-                    return Err(StoreError::unavailable(error));
-                }
-            };
-            facts.push((record.offset.0, fact));
-        }
-        Ok(facts)
-    }
-
     /// Refuses a batch of which another instance holds a partition now.
     async fn check_held(&self, batch: &Batch) -> Result<(), StoreError> {
         let partitions: Vec<i32> = batch.slices.iter().map(|slice| slice.partition).collect();
@@ -82,19 +62,78 @@ impl ClickHouseStore {
             None => Ok(()),
         }
     }
+}
 
-    async fn insert(&self, batch: &Batch, facts: &[(i32, Vec<(i64, Fact)>)]) -> Result<(), ClickHouseError> {
-        let insert = self.database.insert::<FactRow<'_>>("facts", FACTS).await?;
-        let mut insert = insert.once(&token(batch));
-        for (partition, facts) in facts {
-            for (offset, fact) in facts {
-                let at = Coordinates { topic: &batch.topic, partition: *partition, offset: *offset };
-                insert.write(&FactRow::of(fact, at)).await?;
+/// Every fact of a slice, decoded.
+pub(crate) async fn decode(
+    registry: &Registry,
+    codec: &Codec<Fact>,
+    slice: &Slice,
+) -> Result<Vec<(i64, Fact)>, StoreError> {
+    let mut facts = Vec::with_capacity(slice.records.len());
+    for record in &slice.records {
+        let fact = match registry.decode(codec, &record.value).await {
+            Ok(fact) => fact,
+            Err(error) if error.blames_the_record() => {
+                let reason = error.to_string();
+                return Err(StoreError::Poison { partition: slice.partition, offset: record.offset, reason });
+            }
+            Err(error) => return Err(StoreError::unavailable(error)),
+        };
+        facts.push((record.offset.0, fact));
+    }
+    Ok(facts)
+}
+
+/// Writes the rows of a batch's facts as one block.
+pub(crate) async fn insert(
+    database: &Database,
+    batch: &Batch,
+    facts: &[(i32, Vec<(i64, Fact)>)],
+) -> Result<(), ClickHouseError> {
+    if batch.slices.iter().all(|slice| slice.records.is_empty()) {
+        return Ok(());
+    }
+    let insert = database.insert::<FactRow<'_>>("facts", FACTS).await?;
+    let mut insert = insert.once(&token(batch));
+    let mut left = batch.len();
+    for (partition, facts) in facts {
+        for (offset, fact) in facts {
+            let at = Coordinates { topic: &batch.topic, partition: *partition, offset: *offset };
+            insert.write(&FactRow::of(fact, at)).await?;
+            left -= 1;
+            if left == batch.len() / 2 {
+                fault::pass(Point::MidBatch);
             }
         }
-        insert.end().await
+    }
+    insert.end().await
+}
+
+/// What a refused block means: most refusals pass, but one for what a row holds never does.
+pub(crate) fn of_insert(error: ClickHouseError) -> StoreError {
+    match &error {
+        ClickHouseError::Refused { code, .. } if REFUSES_A_ROW.contains(&code.as_str()) => {
+            StoreError::Refused { reason: error.to_string() }
+        }
+        ClickHouseError::Refused { .. }
+        | ClickHouseError::Unreachable(_)
+        | ClickHouseError::TimedOut
+        | ClickHouseError::Mismatch { .. }
+        | ClickHouseError::Unreadable { .. }
+        | ClickHouseError::DatabaseName
+        | ClickHouseError::MigrationChanged { .. } => StoreError::unavailable(error),
     }
 }
+
+/// Refusals of what a row holds, as ClickHouse names them.
+const REFUSES_A_ROW: [&str; 5] = [
+    "117 INCORRECT_DATA",
+    "128 TOO_LARGE_ARRAY_SIZE",
+    "131 TOO_LARGE_STRING_SIZE",
+    "321 VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE",
+    "469 VIOLATED_CONSTRAINT",
+];
 
 /// Names the block: its partitions with their cuts, and a digest of every offset and value in it.
 fn token(batch: &Batch) -> String {
@@ -123,19 +162,20 @@ impl Store for ClickHouseStore {
     async fn acquire(&mut self, topic: &str, partitions: &[i32]) -> Result<Vec<Position>, StoreError> {
         let progress = self.progress(topic);
         let standings = progress.read(partitions).await.map_err(StoreError::unavailable)?;
-        let positions: Vec<Position> = partitions
+        let fresh = |partition: i32| Position {
+            partition,
+            next_offset: NextOffset(0),
+            epoch: Epoch(0),
+            parked: BTreeMap::new(),
+        };
+        let mut positions: Vec<Position> = partitions
             .iter()
-            .map(|partition| match standings.get(partition) {
-                Some(standing) => Position { epoch: Epoch(standing.epoch.0 + 1), ..standing.clone() },
-                None => Position {
-                    partition: *partition,
-                    next_offset: NextOffset(0),
-                    epoch: Epoch(1),
-                    parked: Default::default(),
-                },
-            })
+            .map(|partition| standings.get(partition).cloned().unwrap_or_else(|| fresh(*partition)))
+            .map(ProgressTable::raised)
             .collect();
         progress.write(&positions).await.map_err(StoreError::unavailable)?;
+        // After the epoch is raised: whoever held the partition parks nothing more.
+        ParkedTable(&self.database).look_up(topic, &mut positions).await.map_err(StoreError::unavailable)?;
         Ok(positions)
     }
 
@@ -146,10 +186,13 @@ impl Store for ClickHouseStore {
         // All are decoded before anything is written: a poisonous fact leaves no trace of its batch.
         let mut facts = Vec::with_capacity(batch.slices.len());
         for slice in &batch.slices {
-            facts.push((slice.partition, self.decode(slice).await?));
+            facts.push((slice.partition, decode(&self.registry, &self.codec, slice).await?));
         }
+        fault::pass(Point::AfterDecode);
         self.check_held(batch).await?;
-        self.insert(batch, &facts).await.map_err(StoreError::unavailable)?;
+        insert(&self.database, batch, &facts).await.map_err(of_insert)?;
+        ParkedTable(&self.database).park(batch).await.map_err(StoreError::unavailable)?;
+        fault::pass(Point::AfterWrite);
         let positions: Vec<Position> = batch
             .slices
             .iter()
@@ -157,10 +200,17 @@ impl Store for ClickHouseStore {
                 partition: slice.partition,
                 next_offset: slice.to,
                 epoch: slice.epoch,
-                parked: Default::default(),
+                parked: BTreeMap::new(),
             })
             .collect();
-        self.progress(&batch.topic).write(&positions).await.map_err(StoreError::unavailable)
+        self.progress(&batch.topic).write(&positions).await.map_err(StoreError::unavailable)?;
+        fault::pass(Point::AfterCommit);
+        Ok(())
+    }
+
+    async fn standing(&mut self, topic: &str, partitions: &[i32]) -> Result<Option<Standing>, StoreError> {
+        let standings = self.progress(topic).read(partitions).await.map_err(StoreError::unavailable)?;
+        Ok(Some(Standing { positions: standings.into_values().collect(), paused: false }))
     }
 }
 
@@ -170,6 +220,40 @@ struct SettingsRow {
     short_abandon_seconds: i64,
     service_level_seconds: i64,
     zone: String,
+    country_code: String,
+    due_after_seconds: i64,
+    attempts: i64,
+    priority_missed: i64,
+    priority_short_abandon: i64,
+    priority_repeat: i64,
+    priority_repeat_most: i64,
+    priority_repeat_window_seconds: i64,
+    priority_per_attempt: i64,
+    priority_spam: i64,
+    spam_dispositions: Vec<String>,
+}
+
+impl SettingsRow {
+    fn of(workspace: &WorkspaceId, settings: &Settings) -> Self {
+        let Settings { short_abandon_seconds, service_level_seconds, zone, country_code, rules } = settings;
+        Self {
+            workspace_id: workspace.to_string(),
+            short_abandon_seconds: *short_abandon_seconds,
+            service_level_seconds: *service_level_seconds,
+            zone: zone.name().to_owned(),
+            country_code: country_code.clone(),
+            due_after_seconds: rules.due_after_seconds,
+            attempts: rules.attempts,
+            priority_missed: rules.priority.missed,
+            priority_short_abandon: rules.priority.short_abandon,
+            priority_repeat: rules.priority.repeat,
+            priority_repeat_most: rules.priority.repeat_most,
+            priority_repeat_window_seconds: rules.priority.repeat_window_seconds,
+            priority_per_attempt: rules.priority.per_attempt,
+            priority_spam: rules.priority.spam,
+            spam_dispositions: rules.spam_dispositions.iter().cloned().collect(),
+        }
+    }
 }
 
 /// Writes the settings that differ from what is stored. Workspaces that are not configured keep what they have.
@@ -179,18 +263,15 @@ async fn write_settings(
 ) -> Result<(), ClickHouseError> {
     const WHAT: &str = "workspace settings";
     let query = database.query(
-        "SELECT toString(workspace_id) AS workspace_id, short_abandon_seconds, service_level_seconds, toString(zone) AS zone
+        "SELECT toString(workspace_id) AS workspace_id, short_abandon_seconds, service_level_seconds, toString(zone) AS zone,
+             toString(country_code) AS country_code, due_after_seconds, attempts, priority_missed, priority_short_abandon, priority_repeat, priority_repeat_most,
+             priority_repeat_window_seconds, priority_per_attempt, priority_spam, spam_dispositions
          FROM {database}.workspace_settings FINAL",
     );
     let stored: Vec<SettingsRow> = database.fetch(WHAT, query).await?;
     let changed: Vec<SettingsRow> = workspaces
         .iter()
-        .map(|(workspace, settings)| SettingsRow {
-            workspace_id: workspace.to_string(),
-            short_abandon_seconds: settings.short_abandon_seconds,
-            service_level_seconds: settings.service_level_seconds,
-            zone: settings.zone.name().to_owned(),
-        })
+        .map(|(workspace, settings)| SettingsRow::of(workspace, settings))
         .filter(|row| !stored.contains(row))
         .collect();
     if changed.is_empty() {

@@ -1,12 +1,14 @@
 //! An agent's timeline and its state intervals (docs/rules.md, "Agents and their intervals").
 //!
 //! The timeline is what the facts said, in order of `(occurred_at, arrival)`; intervals are read off it. A late fact
-//! corrects history: intervals are computed anew from the last one that began before it ([`StaleTail`]), so that a store
-//! needs to load only the tail.
+//! corrects history: intervals are computed anew from the last one that a state fact began before it ([`StaleTail`]), so
+//! that a store needs to load only the tail. A decision stands on one state fact and falls with the next that comes to
+//! light between the two.
 
 use std::collections::BTreeMap;
 
 use helix_schemas::{
+    decision::Decision,
     fact::{AgentState, Body, Fact},
     id::FactId,
     names::{AgentId, CallId, WorkspaceId},
@@ -14,7 +16,7 @@ use helix_schemas::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::row::{Cell, Row};
+use crate::row::{Columns, Row};
 
 /// A touch this many milliseconds before an interval still belongs to it: the provider's agent and call events of one
 /// happening can differ by a second or more.
@@ -51,6 +53,15 @@ pub enum Says {
         /// The call.
         call: CallId,
     },
+    /// The agent's state by a decision. It holds only while `rests_on` is the last state fact before it.
+    Decided {
+        /// The state.
+        state: AgentState,
+        /// Why.
+        reason: String,
+        /// The state fact it rests on.
+        rests_on: FactId,
+    },
 }
 
 impl Entry {
@@ -64,11 +75,11 @@ impl Entry {
                 Says::State { state: AgentState::Unknown, reason: Some(unknown.word.clone()) }
             }
             Body::CallRang(_) | Body::CallAnswered(_) => Says::Touch { call: fact.call.clone()? },
-            Body::CallEnded(_)
-            | Body::CallSummarised(_)
-            | Body::DirectoryChanged(_)
-            | Body::Decided(_)
-            | Body::Unknown(_) => return None,
+            Body::Decided(decided) => {
+                let (state, reason) = Decision::from_word(&decided.decision)?.agent_state()?;
+                Says::Decided { state, reason: reason.to_owned(), rests_on: decided.rests_on()? }
+            }
+            Body::CallEnded(_) | Body::CallSummarised(_) | Body::DirectoryChanged(_) | Body::Unknown(_) => return None,
         };
         Some((agent, Self { at: fact.occurred_at, arrival, fact: fact.id, says }))
     }
@@ -91,6 +102,8 @@ pub struct Interval {
     pub ended_at: Option<OccurredAt>,
     /// The call it belongs to.
     pub call: Option<CallId>,
+    /// Whether a decision began it.
+    pub presumed: bool,
 }
 
 /// The part of an agent's intervals that a change makes stale.
@@ -105,16 +118,18 @@ pub struct StaleTail {
 }
 
 impl StaleTail {
-    /// Splits stored intervals at a change: the last interval that began before it is the first that is stale, as it may
-    /// end earlier or get another call; what came before it stands.
+    /// Splits stored intervals at a change: the last interval that a state fact began before it is the first that is stale,
+    /// as it may end earlier or get another call, and as the decisions after it are to be judged anew; what came before it
+    /// stands.
     ///
-    /// `stored` holds the agent's intervals in order, at least from the second last that began before `changed` on.
+    /// `stored` holds the agent's intervals in order, at least from the second last that began before `changed` and are not
+    /// presumed on; all of them where there are no two such.
     #[must_use]
     pub fn of(stored: Vec<Interval>, changed: OccurredAt) -> Self {
-        let earlier = stored.iter().filter(|interval| interval.started_at < changed).count();
+        let stands_on = stored.iter().rposition(|interval| interval.started_at < changed && !interval.presumed);
         let mut tail = Self { before: None, stored, from: None };
-        if earlier >= 1 {
-            let stale = tail.stored.split_off(earlier - 1);
+        if let Some(first) = stands_on {
+            let stale = tail.stored.split_off(first);
             tail.before = std::mem::replace(&mut tail.stored, stale).pop();
             tail.from = tail.stored.first().map(|interval| interval.started_at);
         }
@@ -125,32 +140,83 @@ impl StaleTail {
 /// Reads the intervals off timeline entries (any order; sorted here).
 ///
 /// `before` is the interval just before the first one to compute, where only a [`StaleTail`] is computed: then entries of
-/// state from its `from` on are given, and touches that may reach back [`TOUCH_GRACE_MILLIS`].
+/// state and decisions from its `from` on are given, and touches that may reach back [`TOUCH_GRACE_MILLIS`].
 #[must_use]
 pub fn intervals(before: Option<&Interval>, entries: &[Entry]) -> Vec<Interval> {
+    intervals_after(before, None, entries)
+}
+
+/// As [`intervals`], where the last state fact before the entries is known: decisions may rest on it.
+pub(crate) fn intervals_after(
+    before: Option<&Interval>,
+    last_state: Option<FactId>,
+    entries: &[Entry],
+) -> Vec<Interval> {
     let mut sorted: Vec<&Entry> = entries.iter().collect();
     sorted.sort_by_key(|entry| entry.order());
     let mut found: Vec<Interval> = Vec::new();
-    let mut states = sorted.iter().filter_map(|entry| match &entry.says {
-        Says::State { state, reason } => Some((entry.at, *state, reason)),
-        Says::Touch { .. } => None,
-    });
-    let mut next = states.next();
-    while let Some((at, state, reason)) = next {
-        next = states.next();
-        if next.is_some_and(|(following, _, _)| following == at) {
+    let openings = openings(last_state, &sorted);
+    for (opening, following) in openings.iter().zip(openings.iter().skip(1).map(Some).chain([None])) {
+        if following.is_some_and(|following| following.at == opening.at) {
             continue;
         }
-        let known = found.last().or(before);
-        if known.is_some_and(|last| last.state == state && &last.reason == reason && !state.belongs_to_call()) {
+        if found.last().or(before).is_some_and(|last| opening.repeats(last)) {
             continue;
         }
         if let Some(last) = found.last_mut() {
-            last.ended_at = Some(at);
+            last.ended_at = Some(opening.at);
         }
-        found.push(Interval { state, reason: reason.clone(), started_at: at, ended_at: None, call: None });
+        found.push(opening.interval());
     }
     assign_calls(before, &mut found, &sorted);
+    found
+}
+
+/// What may open an interval.
+struct Opening<'a> {
+    at: OccurredAt,
+    state: AgentState,
+    reason: Option<&'a str>,
+    presumed: bool,
+}
+
+impl Opening<'_> {
+    /// Says nothing new (rule 2); a word about a call may mean another call.
+    fn repeats(&self, last: &Interval) -> bool {
+        !self.state.belongs_to_call()
+            && last.state == self.state
+            && last.reason.as_deref() == self.reason
+            && last.presumed == self.presumed
+    }
+
+    fn interval(&self) -> Interval {
+        Interval {
+            state: self.state,
+            reason: self.reason.map(str::to_owned),
+            started_at: self.at,
+            ended_at: None,
+            call: None,
+            presumed: self.presumed,
+        }
+    }
+}
+
+/// State facts, and the decisions that hold.
+fn openings<'a>(last_state: Option<FactId>, sorted: &[&'a Entry]) -> Vec<Opening<'a>> {
+    let mut ground = last_state;
+    let mut found = Vec::with_capacity(sorted.len());
+    for entry in sorted {
+        match &entry.says {
+            Says::State { state, reason } => {
+                ground = Some(entry.fact);
+                found.push(Opening { at: entry.at, state: *state, reason: reason.as_deref(), presumed: false });
+            }
+            Says::Decided { state, reason, rests_on } if ground == Some(*rests_on) => {
+                found.push(Opening { at: entry.at, state: *state, reason: Some(reason), presumed: true });
+            }
+            Says::Decided { .. } | Says::Touch { .. } => {}
+        }
+    }
     found
 }
 
@@ -159,7 +225,7 @@ fn assign_calls(before: Option<&Interval>, intervals: &mut [Interval], sorted: &
         .iter()
         .filter_map(|entry| match &entry.says {
             Says::Touch { call } => Some((entry.at, call)),
-            Says::State { .. } => None,
+            Says::State { .. } | Says::Decided { .. } => None,
         })
         .collect();
     let mut previous: Option<(AgentState, Option<CallId>)> =
@@ -295,6 +361,8 @@ pub struct AgentRow {
     pub mode: Option<String>,
     /// The call it has.
     pub call: Option<CallId>,
+    /// Whether the state rests on a decision.
+    pub presumed: bool,
 }
 
 impl std::fmt::Debug for AgentRow {
@@ -319,6 +387,7 @@ impl AgentRow {
             reason: last.reason.clone(),
             mode: registers.mode.get().cloned(),
             call: last.call.clone(),
+            presumed: last.presumed,
         })
     }
 }
@@ -330,17 +399,16 @@ impl Row for AgentRow {
         self.agent.to_string()
     }
 
-    fn columns(&self) -> Vec<(&'static str, Cell)> {
-        vec![
-            ("workspace_id", Cell::Text(self.workspace.to_string())),
-            ("agent_id", Cell::Text(self.agent.to_string())),
-            ("name", Cell::text(self.name.as_deref())),
-            ("state", Cell::Text(self.state.as_str().to_owned())),
-            ("since", Cell::At(self.since)),
-            ("reason", Cell::text(self.reason.as_deref())),
-            ("mode", Cell::text(self.mode.as_deref())),
-            ("call_id", Cell::text(self.call.as_ref().map(CallId::as_str))),
-        ]
+    fn tell<C: Columns>(&self, to: &mut C) {
+        to.text("workspace_id", Some(self.workspace.as_str()));
+        to.text("agent_id", Some(self.agent.as_str()));
+        to.text("name", self.name.as_deref());
+        to.text("state", Some(self.state.as_str()));
+        to.at("since", Some(self.since));
+        to.text("reason", self.reason.as_deref());
+        to.text("mode", self.mode.as_deref());
+        to.text("call_id", self.call.as_ref().map(CallId::as_str));
+        to.truth("presumed", self.presumed);
     }
 }
 
@@ -362,15 +430,14 @@ impl Row for IntervalRow {
         format!("{}@{}", self.agent, self.interval.started_at.to_rfc3339())
     }
 
-    fn columns(&self) -> Vec<(&'static str, Cell)> {
-        vec![
-            ("workspace_id", Cell::Text(self.workspace.to_string())),
-            ("agent_id", Cell::Text(self.agent.to_string())),
-            ("state", Cell::Text(self.interval.state.as_str().to_owned())),
-            ("reason", Cell::text(self.interval.reason.as_deref())),
-            ("started_at", Cell::At(self.interval.started_at)),
-            ("ended_at", Cell::at(self.interval.ended_at)),
-            ("call_id", Cell::text(self.interval.call.as_ref().map(CallId::as_str))),
-        ]
+    fn tell<C: Columns>(&self, to: &mut C) {
+        to.text("workspace_id", Some(self.workspace.as_str()));
+        to.text("agent_id", Some(self.agent.as_str()));
+        to.text("state", Some(self.interval.state.as_str()));
+        to.text("reason", self.interval.reason.as_deref());
+        to.at("started_at", Some(self.interval.started_at));
+        to.at("ended_at", self.interval.ended_at);
+        to.text("call_id", self.interval.call.as_ref().map(CallId::as_str));
+        to.truth("presumed", self.interval.presumed);
     }
 }

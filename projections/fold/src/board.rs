@@ -36,7 +36,7 @@ use self::{
     document::{AgentCard, Today},
     visible::{BoardRoot, Change, Visible},
 };
-use crate::settings::Settings;
+use crate::settings::{FURTHEST_AHEAD_MILLIS, Settings};
 
 /// The latest moment any fact of the workspace speaks of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,9 +49,10 @@ pub struct Watermark {
 
 impl Watermark {
     /// The later of the two; of one moment, what arrived first. No order of facts matters. A fact that carries no time of
-    /// the provider's says nothing of the provider's clock.
+    /// the provider's says nothing of the provider's clock, nor does one that lies too far ahead of its arrival.
     fn join(held: &mut Option<Self>, fact: &Fact) {
-        if fact.occurred_at_from == OccurredAtFrom::Received {
+        let ahead = fact.occurred_at.millis().saturating_sub(fact.received_at.micros().div_euclid(1000));
+        if fact.occurred_at_from == OccurredAtFrom::Received || ahead > FURTHEST_AHEAD_MILLIS {
             return;
         }
         let told = Self { occurred_at: fact.occurred_at, received_at: fact.received_at };
@@ -135,9 +136,11 @@ impl Board {
             }
             board.agents.insert(agent, present);
         }
-        let Some(watermark) = watermark else { return Ok(board) };
         let mut changes = Vec::new();
-        board.calls.roll(board.settings.day_of(watermark.occurred_at), &mut board.visible, &mut changes);
+        // Without a watermark there is no day to cut by, and calls there may be: decisions move none.
+        if let Some(watermark) = watermark {
+            board.calls.roll(board.settings.day_of(watermark.occurred_at), &mut board.visible, &mut changes);
+        }
         for (call, memory) in calls {
             let state = serde_json::from_str(memory).map_err(|source| RestoreError { what: "a call", source })?;
             board.calls.restore(&board.workspace, &board.settings, &call, state, &mut board.visible);

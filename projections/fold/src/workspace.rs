@@ -9,7 +9,8 @@ use helix_schemas::{
 
 use crate::{
     agent::{AgentFold, AgentRow, Arrival, IntervalRow},
-    call::{CallRow, CallState},
+    books::{Books, QueueDayRow},
+    call::{CallLegRow, CallRow, CallRows, CallState},
     missed::{CallerCall, MissedCallRow, obligations},
     root::Root,
     settings::Settings,
@@ -33,8 +34,12 @@ pub struct Rows {
     pub intervals: Vec<IntervalRow>,
     /// `read.calls`
     pub calls: Vec<CallRow>,
+    /// `read.call_legs`
+    pub legs: Vec<CallLegRow>,
     /// `read.missed_calls`
     pub missed_calls: Vec<MissedCallRow>,
+    /// `read.queue_days`
+    pub queue_days: Vec<QueueDayRow>,
 }
 
 impl WorkspaceFold {
@@ -44,8 +49,12 @@ impl WorkspaceFold {
         Self { workspace, settings, agents: BTreeMap::new(), calls: BTreeMap::new() }
     }
 
-    /// Takes the next fact. `arrival` orders facts of one agent: their offset.
+    /// Takes the next fact. `arrival` orders facts of one agent: their offset. Facts of other workspaces are none of this
+    /// fold's.
     pub fn apply(&mut self, fact: &Fact, arrival: Arrival) {
+        if fact.workspace != self.workspace {
+            return;
+        }
         if let Some(agent) = &fact.agent {
             self.agents.entry(agent.clone()).or_default().apply(fact, arrival);
         }
@@ -70,21 +79,30 @@ impl WorkspaceFold {
             }));
         }
         let mut by_caller: BTreeMap<String, Vec<CallerCall>> = BTreeMap::new();
+        let mut books = Books::default();
         for (call, state) in &self.calls {
-            let Some(row) = state.row(&self.workspace, call, &self.settings) else {
+            let Some(CallRows { row, legs }) = state.rows(&self.workspace, call, &self.settings) else {
                 continue;
             };
-            match &row.caller {
-                Some(caller) => by_caller.entry(caller.clone()).or_default().push(CallerCall::of(&row)),
-                None => rows.missed_calls.extend(obligations(&self.workspace, None, &[CallerCall::of(&row)])),
+            let of_caller = CallerCall::of(state, &row);
+            match row.caller.as_deref().and_then(|caller| self.settings.caller_key(caller)) {
+                Some(key) => by_caller.entry(key).or_default().push(of_caller),
+                None => rows.missed_calls.extend(self.obligations(&[of_caller])),
             }
+            books.enter(&row, &self.settings);
             rows.calls.push(row);
+            rows.legs.extend(legs);
         }
-        for (caller, calls) in by_caller {
-            rows.missed_calls.extend(obligations(&self.workspace, Some(&caller), &calls));
+        for calls in by_caller.into_values() {
+            rows.missed_calls.extend(self.obligations(&calls));
         }
         rows.missed_calls.sort_by(|one, other| one.call.cmp(&other.call));
+        rows.queue_days = books.rows(&self.workspace);
         rows
+    }
+
+    fn obligations(&self, calls: &[CallerCall]) -> Vec<MissedCallRow> {
+        obligations(&self.workspace, calls, &self.settings.rules)
     }
 }
 
@@ -96,14 +114,21 @@ impl Rows {
         self.agents.iter().for_each(|row| root.add(row));
         self.intervals.iter().for_each(|row| root.add(row));
         self.calls.iter().for_each(|row| root.add(row));
+        self.legs.iter().for_each(|row| root.add(row));
         self.missed_calls.iter().for_each(|row| root.add(row));
+        self.queue_days.iter().for_each(|row| root.add(row));
         root
     }
 
     /// How many rows.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.agents.len() + self.intervals.len() + self.calls.len() + self.missed_calls.len()
+        self.agents.len()
+            + self.intervals.len()
+            + self.calls.len()
+            + self.legs.len()
+            + self.missed_calls.len()
+            + self.queue_days.len()
     }
 
     /// Whether there are none.

@@ -10,6 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use helix_runtime::fault::{self, Point};
 use helix_schemas::{names::WorkspaceId, topics};
 use tokio::sync::watch;
 
@@ -171,6 +172,7 @@ impl Courier {
         }
         if let Some(event) = lane.answered() {
             memory.answered(event.partition, event.offset);
+            fault::pass(Point::MidBatch);
         }
         if self.circuit.answered(answer.purpose) {
             self.meter.circuit(false);

@@ -50,9 +50,11 @@ impl Meter {
         metrics::gauge!("helix_forward_circuit_open", &[self.workspace()]).set(if open { 1.0 } else { 0.0 });
     }
 
-    /// How far this instance is behind the log, over its partitions; facts of all workspaces count.
-    pub(crate) fn lag(&self, lag: Lag) {
-        metrics::gauge!("helix_forward_lag_facts", &[self.workspace()]).set(lag.facts as f64);
-        metrics::gauge!("helix_forward_lag_seconds", &[self.workspace()]).set(lag.millis as f64 / 1000.0);
+    /// How far this instance is behind the log, over its partitions; facts of all workspaces count. A lag that is not
+    /// known is no number.
+    pub(crate) fn lag(&self, lag: Option<Lag>) {
+        let (facts, seconds) = lag.map_or((f64::NAN, f64::NAN), |lag| (lag.facts as f64, lag.millis as f64 / 1000.0));
+        metrics::gauge!("helix_forward_lag_facts", &[self.workspace()]).set(facts);
+        metrics::gauge!("helix_forward_lag_seconds", &[self.workspace()]).set(seconds);
     }
 }

@@ -2,18 +2,18 @@
 
 use async_trait::async_trait;
 use helix_postgres::ProgressOf;
-use helix_runtime::{Batch, Position, StoreError};
+use helix_runtime::{Batch, Position, Standing, StoreError};
 
 /// Progress with epochs and compare-and-set, as `helix_runtime::Store` asks for it.
 #[async_trait]
 pub trait Progress: Send + Sync {
-    /// Raises the epoch of partitions and tells where they stand.
+    /// Raises the epoch of partitions and tells where they stand, with the keys that are parked there.
     async fn acquire(&mut self, topic: &str, partitions: &[i32]) -> Result<Vec<Position>, StoreError>;
 
-    /// Where every partition of a topic stands.
-    async fn standing(&mut self, topic: &str) -> Result<Vec<Position>, StoreError>;
+    /// Where partitions stand, and whether the projection is paused.
+    async fn standing(&mut self, topic: &str, partitions: &[i32]) -> Result<Standing, StoreError>;
 
-    /// Moves every slice's progress, or none.
+    /// Keeps every slice's parked records and moves its progress, or nothing of either.
     async fn advance(&mut self, batch: &Batch) -> Result<(), StoreError>;
 }
 
@@ -23,9 +23,8 @@ impl Progress for ProgressOf {
         Ok(Self::acquire(self, topic, partitions).await?)
     }
 
-    async fn standing(&mut self, topic: &str) -> Result<Vec<Position>, StoreError> {
-        let all = Self::standing(self, topic).await?;
-        Ok(all.into_iter().map(Into::into).collect())
+    async fn standing(&mut self, topic: &str, partitions: &[i32]) -> Result<Standing, StoreError> {
+        Ok(self.standing_of(topic, partitions).await?)
     }
 
     async fn advance(&mut self, batch: &Batch) -> Result<(), StoreError> {

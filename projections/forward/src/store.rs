@@ -4,14 +4,11 @@ use std::{sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use helix_runtime::{Batch, Lag, Position, Record, Store, StoreError};
-use helix_schemas::{
-    codec::Codec,
-    fact::Fact,
-    key::workspace_of_key,
-    names::WorkspaceId,
-    registry::{Registry, RegistryError},
+use helix_runtime::{
+    Batch, Lag, Position, Record, Standing, Store, StoreError,
+    fault::{self, Point},
 };
+use helix_schemas::{codec::Codec, fact::Fact, key::workspace_of_key, names::WorkspaceId, registry::Registry};
 use tokio::sync::watch;
 
 use crate::{
@@ -108,20 +105,22 @@ impl<P: Progress> ForwardStore<P> {
     }
 
     async fn decode(&self, partition: i32, record: &Record) -> Result<Fact, StoreError> {
-        self.registry.decode(&self.codec, &record.value).await.map_err(|error| match error {
-            RegistryError::Codec(error) => {
+        self.registry.decode(&self.codec, &record.value).await.map_err(|error| {
+            if error.blames_the_record() {
                 StoreError::Poison { partition, offset: record.offset, reason: error.to_string() }
+            } else {
+                StoreError::unavailable(error)
             }
-            RegistryError::Unreachable { .. } | RegistryError::Refused { .. } => StoreError::unavailable(error),
         })
     }
 
     /// Nothing is sent for a partition that is another instance's by now: what progress would refuse afterwards could not
     /// be taken back from the receiver.
     async fn check(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        let standing = self.progress.standing(&batch.topic).await?;
+        let partitions: Vec<i32> = batch.slices.iter().map(|slice| slice.partition).collect();
+        let standing = self.progress.standing(&batch.topic, &partitions).await?;
         let ours = |slice: &&helix_runtime::Slice| {
-            let at = standing.iter().find(|at| at.partition == slice.partition);
+            let at = standing.positions.iter().find(|at| at.partition == slice.partition);
             at.is_some_and(|at| at.epoch == slice.epoch && at.next_offset == slice.from)
         };
         match batch.slices.iter().find(|slice| !ours(slice)) {
@@ -159,6 +158,7 @@ impl<P: Progress> Store for ForwardStore<P> {
             self.memory.begin(slice);
         }
         let events = self.events(batch).await?;
+        fault::pass(Point::AfterDecode);
         if !events.is_empty() {
             self.check(batch).await?;
             let left = self.courier.deliver(events, until, &mut self.memory).await;
@@ -166,19 +166,20 @@ impl<P: Progress> Store for ForwardStore<P> {
                 return Err(self.waiting(left));
             }
         }
+        fault::pass(Point::AfterWrite);
         self.progress.advance(batch).await?;
+        fault::pass(Point::AfterCommit);
         for slice in &batch.slices {
             self.memory.finished(slice.partition);
         }
         Ok(())
     }
 
-    async fn standing(&mut self, topic: &str, partitions: &[i32]) -> Result<Option<Vec<Position>>, StoreError> {
-        let standing = self.progress.standing(topic).await?;
-        Ok(Some(standing.into_iter().filter(|at| partitions.contains(&at.partition)).collect()))
+    async fn standing(&mut self, topic: &str, partitions: &[i32]) -> Result<Option<Standing>, StoreError> {
+        Ok(Some(self.progress.standing(topic, partitions).await?))
     }
 
-    async fn beat(&mut self, lag: Lag) -> Result<(), StoreError> {
+    async fn beat(&mut self, lag: Option<Lag>) -> Result<(), StoreError> {
         self.meter.lag(lag);
         Ok(())
     }

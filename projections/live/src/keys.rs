@@ -6,7 +6,7 @@ use helix_schemas::names::WorkspaceId;
 pub const DELTAS_KEPT: usize = 4096;
 
 /// Raised when the stored form changes: an older one is then rebuilt from the log.
-pub(crate) const FORMAT: &str = "1";
+pub(crate) const FORMAT: &str = "2";
 
 /// The keys of one workspace.
 #[derive(Debug, Clone)]
@@ -17,6 +17,7 @@ pub(crate) struct Keys {
     pub(crate) agents: String,
     pub(crate) calls: String,
     pub(crate) deltas: String,
+    pub(crate) parked: String,
     pub(crate) pulse: String,
 }
 
@@ -30,12 +31,13 @@ impl Keys {
             agents: key("agents"),
             calls: key("calls"),
             deltas: key("deltas"),
+            parked: key("parked"),
             pulse: key("pulse"),
         }
     }
 
     /// In the order in which the scripts take them.
-    pub(crate) fn of_state(&self) -> [&str; 6] {
-        [&self.meta, &self.progress, &self.board, &self.agents, &self.calls, &self.deltas]
+    pub(crate) fn of_state(&self) -> [&str; 7] {
+        [&self.meta, &self.progress, &self.board, &self.agents, &self.calls, &self.deltas, &self.parked]
     }
 }

@@ -16,8 +16,9 @@
 //! | `progress` | hash | `{topic}/{partition}/next` and `…/epoch` |
 //! | `board` | hash | the visible board: path to JSON, paths as in `helix_fold::board::visible` |
 //! | `agents`, `calls` | hash | the fold's memory, by agent and by call: what is needed to go on |
+//! | `parked` | hash | records that are set aside: `{topic}/{partition}/{offset}` to JSON; `meta` has their number |
 //! | `deltas` | stream | entry id `{version}-0`; `g` = generation, `d` = the delta's JSON. The last [`DELTAS_KEPT`] or so |
-//! | `pulse` | hash | `at` (Redis's clock, ms), `lagFacts`, `lagMillis`: written about once a second by the owner |
+//! | `pulse` | hash | `at` (Redis's clock, ms), `lagFacts`, `lagMillis`: written about once a second by the owner while it knows its lag; `held`: the same clock, written always |
 //!
 //! - `generation` is random, made when the state is made. Redis is a cache that can be lost: a new life has a new
 //!   generation and starts at version 0, so versions of two lives are never confused.
@@ -31,12 +32,15 @@
 //! - **Lost is noticed.** Keys that vanished (a wiped Redis, an eviction, other settings, another fold) do not fit `meta`:
 //!   acquiring then starts a new generation at offset 0, and the log rebuilds it.
 
+pub mod audit;
 mod keys;
+mod parked;
 mod reader;
 mod run;
 mod store;
 
 pub use keys::DELTAS_KEPT;
+pub use parked::{parked, reset};
 pub use reader::{BoardReader, Delta, Followed, Follower, Pulse, ReadError, Snapshot};
 pub use run::{RunError, run};
 pub use store::{Decoder, LiveStore, Loss};

@@ -134,6 +134,16 @@ impl BoardReader {
         Ok(pulse_of(&pulse, &time))
     }
 
+    /// How long ago the projector that holds the board said so, by Redis's clock; `None` if none ever did.
+    ///
+    /// # Errors
+    /// [`ReadError::Redis`].
+    pub(crate) async fn held(&self, connection: &mut MultiplexedConnection) -> Result<Option<Duration>, ReadError> {
+        let (pulse, time): (BTreeMap<String, String>, Vec<String>) =
+            redis::pipe().atomic().hgetall(&self.keys.pulse).cmd("TIME").query_async(connection).await?;
+        Ok(age_of(&pulse, "held", &time))
+    }
+
     /// A connection for [`Self::pulse`].
     ///
     /// # Errors
@@ -143,13 +153,21 @@ impl BoardReader {
     }
 }
 
+fn millis(value: i64) -> Duration {
+    Duration::from_millis(u64::try_from(value).unwrap_or(0))
+}
+
+/// How old a moment of the pulse is, by Redis's clock.
+fn age_of(pulse: &BTreeMap<String, String>, name: &str, time: &[String]) -> Option<Duration> {
+    let part = |index: usize| time.get(index)?.parse::<i64>().ok();
+    let now = part(0)? * 1000 + part(1)? / 1000;
+    Some(millis(now - pulse.get(name)?.parse::<i64>().ok()?))
+}
+
 fn pulse_of(pulse: &BTreeMap<String, String>, time: &[String]) -> Pulse {
     let number = |name: &str| pulse.get(name).and_then(|text| text.parse::<i64>().ok());
-    let millis = |value: i64| Duration::from_millis(u64::try_from(value).unwrap_or(0));
-    let part = |index: usize| time.get(index).and_then(|text| text.parse::<i64>().ok());
-    let now = part(0).zip(part(1)).map(|(seconds, micros)| seconds * 1000 + micros / 1000);
     Pulse {
-        age: number("at").zip(now).map(|(at, now)| millis(now - at)),
+        age: age_of(pulse, "at", time),
         lag_facts: number("lagFacts").unwrap_or(0),
         lag: millis(number("lagMillis").unwrap_or(0)),
     }

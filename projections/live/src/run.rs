@@ -1,11 +1,22 @@
 //! The projector as a whole: the engine over the store, started anew where the Redis lost its state.
 
+use std::time::Duration;
+
 use helix_fold::settings::Settings;
-use helix_runtime::{Engine, EngineConfig, EngineError, Status};
+use helix_runtime::{Engine, EngineConfig, EngineError, Status, StoreError};
 use helix_schemas::names::WorkspaceId;
 use tokio::sync::watch;
 
-use crate::store::{Decoder, LiveStore};
+use crate::{
+    reader::BoardReader,
+    store::{Decoder, LiveStore},
+};
+
+/// A holder that has said nothing for this long is gone: it beats once a second.
+const HOLDER_GONE: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// From a loss to the next beginning.
+const AFTER_LOSS: Duration = Duration::from_secs(1);
 
 /// Why the projector stopped by itself.
 #[derive(Debug, thiserror::Error)]
@@ -13,17 +24,19 @@ pub enum RunError {
     /// The URL is none.
     #[error("the workspace's Redis: {0}")]
     Redis(#[from] redis::RedisError),
-    /// The engine stopped; fenced where a newer instance of this workspace's projector runs.
+    /// The engine stopped where going on would lose or skip a fact.
     #[error(transparent)]
     Engine(#[from] EngineError),
 }
 
-/// Runs the live projector of one workspace until `shutdown` turns true (or its sender goes away).
+/// Runs the live projector of one workspace until `shutdown` turns true (or its sender goes away). Where a newer instance
+/// takes the board, this one stands by until that one has been silent for a while: two instances never fence each other in
+/// turns.
 ///
 /// `told` is called with the status of each engine that is started: once, and again after each loss.
 ///
 /// # Errors
-/// [`RunError`] where going on would lose or skip a fact, or a newer instance is at work.
+/// [`RunError`] where going on would lose or skip a fact.
 pub async fn run(
     config: EngineConfig,
     redis_url: &str,
@@ -34,7 +47,7 @@ pub async fn run(
     mut told: impl FnMut(Status) + Send,
 ) -> Result<(), RunError> {
     loop {
-        let store = LiveStore::new(redis_url, workspace.clone(), settings, decoder.clone())?;
+        let store = LiveStore::new(redis_url, workspace.clone(), settings.clone(), decoder.clone())?;
         let loss = store.loss();
         let engine = Engine::new(config.clone(), store);
         told(engine.status());
@@ -51,10 +64,53 @@ pub async fn run(
         };
         let outcome = engine.run(until).await;
         let stopping = *shutdown.borrow_and_update() || shutdown.has_changed().is_err();
-        if stopping || !loss.happened() {
+        if stopping {
             return Ok(outcome?);
         }
-        // The engine may have met the loss as a fence; either way the state is made anew.
+        // The engine may have met a loss as a fence; then the state is made anew.
+        let fenced = matches!(&outcome, Err(EngineError::Store { source: StoreError::Fenced { .. }, .. }));
+        if fenced && !loss.happened() {
+            tracing::warn!(%workspace, "another instance holds the board; standing by");
+            if !stand_by(redis_url, &workspace, shutdown.clone()).await? {
+                return Ok(());
+            }
+        } else if !loss.happened() {
+            return Ok(outcome?);
+        } else {
+            // A Redis that loses everything again and again is not filled from the start of the log without a pause.
+            tokio::select! {
+                () = tokio::time::sleep(AFTER_LOSS) => {}
+                _ended = shutdown.wait_for(|stop| *stop) => return Ok(()),
+            }
+        }
         tracing::warn!(%workspace, "starting the live projector anew");
     }
+}
+
+/// Waits until whoever holds the board is gone; false where this instance is to stop before.
+async fn stand_by(
+    redis_url: &str,
+    workspace: &WorkspaceId,
+    mut shutdown: watch::Receiver<bool>,
+) -> Result<bool, redis::RedisError> {
+    let reader = BoardReader::new(redis_url, workspace)?;
+    // The last word may still be our own: the newer one has as much time as any to say its first.
+    let mut silent = Duration::ZERO;
+    while silent < HOLDER_GONE {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
+            _ended = shutdown.wait_for(|stop| *stop) => return Ok(false),
+        }
+        let asked = async { reader.held(&mut reader.connect().await?).await };
+        silent = match asked.await {
+            Ok(Some(age)) => age,
+            Ok(None) => silent + LOOK_AGAIN,
+            // Whether anybody holds it cannot be told now, and neither could it be taken.
+            Err(error) => {
+                tracing::debug!(%workspace, %error, "the pulse could not be read");
+                Duration::ZERO
+            }
+        };
+    }
+    Ok(true)
 }

@@ -6,9 +6,11 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use helix_fold::{
     board::{
         Board, Watermark,
@@ -16,23 +18,30 @@ use helix_fold::{
     },
     settings::Settings,
 };
-use helix_runtime::{Batch, Epoch, Lag, NextOffset, Position, Record, Store, StoreError};
+use helix_runtime::{
+    Batch, Epoch, Lag, NextOffset, Offset, Position, Record, Store, StoreError,
+    fault::{self, Point},
+};
 use helix_schemas::{
     codec::Codec,
     fact::Fact,
     key::workspace_of_key,
     names::{AgentId, CallId, WorkspaceId},
-    registry::{Registry, RegistryError},
+    registry::Registry,
 };
 use redis::{Script, aio::MultiplexedConnection};
 use tokio::sync::Notify;
 
 use crate::{
     keys::{DELTAS_KEPT, FORMAT, Keys},
+    parked::{self, Entry},
     reader::{Delta, connect},
 };
 
-const PROJECTION: &str = "live";
+pub(crate) const PROJECTION: &str = "live";
+
+/// After the first, the state is ours while it is read: only others who acquire it at the same moment change it.
+const ACQUIRE_TRIES: usize = 5;
 
 /// Reads framed facts.
 #[derive(Debug, Clone)]
@@ -53,9 +62,9 @@ impl Decoder {
         let Some(registry) = &self.registry else {
             return self.codec.decode(&record.value).map_err(|error| poison(error.to_string()));
         };
-        registry.decode(&self.codec, &record.value).await.map_err(|error| match error {
-            RegistryError::Unreachable { .. } => StoreError::unavailable(error),
-            RegistryError::Refused { .. } | RegistryError::Codec(_) => poison(error.to_string()),
+        let decoded = registry.decode(&self.codec, &record.value).await;
+        decoded.map_err(|error| {
+            if error.blames_the_record() { poison(error.to_string()) } else { StoreError::unavailable(error) }
         })
     }
 }
@@ -100,6 +109,8 @@ struct Loaded {
     seq: u64,
     version: u64,
     progress: BTreeMap<String, i64>,
+    /// The first parked offset of each key, by slice, as of the acquisition.
+    parked: BTreeMap<String, BTreeMap<Bytes, Offset>>,
     sizes: [usize; 3],
 }
 
@@ -118,6 +129,7 @@ pub struct LiveStore {
     loss: Loss,
     apply: Script,
     acquire: Script,
+    claim: Script,
     beat: Script,
 }
 
@@ -134,6 +146,7 @@ struct Read {
     board: BTreeMap<String, String>,
     agents: BTreeMap<String, String>,
     calls: BTreeMap<String, String>,
+    parked: BTreeMap<String, String>,
 }
 
 impl LiveStore {
@@ -160,6 +173,7 @@ impl LiveStore {
             loss: Loss::default(),
             apply: Script::new(include_str!("lua/apply.lua")),
             acquire: Script::new(include_str!("lua/acquire.lua")),
+            claim: Script::new(include_str!("lua/claim.lua")),
             beat: Script::new(include_str!("lua/beat.lua")),
         })
     }
@@ -202,12 +216,13 @@ impl LiveStore {
         let mut connection = self.connection().await?;
         let mut pipe = redis::pipe();
         pipe.atomic();
-        for key in [&self.keys.meta, &self.keys.progress, &self.keys.board, &self.keys.agents, &self.keys.calls] {
+        let keys = &self.keys;
+        for key in [&keys.meta, &keys.progress, &keys.board, &keys.agents, &keys.calls, &keys.parked] {
             pipe.hgetall(key);
         }
         let answer = pipe.query_async(&mut connection).await;
-        let (meta, progress, board, agents, calls) = answer.map_err(|error| self.failed(error))?;
-        Ok(Read { meta, progress, board, agents, calls })
+        let (meta, progress, board, agents, calls, parked) = answer.map_err(|error| self.failed(error))?;
+        Ok(Read { meta, progress, board, agents, calls, parked })
     }
 
     /// The stored state, if it is whole and of this build and these settings; else why not.
@@ -223,20 +238,87 @@ impl LiveStore {
         };
         let agents = read.agents.iter().filter_map(|(id, memory)| Some((AgentId::new(id).ok()?, memory.as_str())));
         let calls = read.calls.iter().filter_map(|(id, memory)| Some((CallId::new(id).ok()?, memory.as_str())));
-        let board = Board::restore(self.workspace.clone(), self.settings, watermark, agents, calls)
+        let board = Board::restore(self.workspace.clone(), self.settings.clone(), watermark, agents, calls)
             .map_err(|error| error.to_string())?;
         let stored = read.board.iter().map(|(path, json)| (path.as_str(), json.as_str()));
         if board.root().to_string() != meta("root")? || !stored.eq(board.visible().iter()) {
             return Err("the board is not the one its memory means".to_owned());
         }
+        let parked = read.meta.get("parked").map_or(Ok(0), |text| text.parse::<usize>());
+        if parked != Ok(read.parked.len()) {
+            return Err("what is parked is not all there".to_owned());
+        }
         Ok(Loaded {
             generation: meta("generation")?.to_owned(),
+            parked: parked_keys(&read.parked)?,
             seq: number("seq")?,
             version: number("version")?,
             progress: next_offsets(&read.progress),
             sizes: [read.board.len(), read.agents.len(), read.calls.len()],
             board,
         })
+    }
+
+    /// Reads the state and takes hold of it; `None` where it changed in between.
+    async fn try_acquire(&mut self, topic: &str, partitions: &[i32]) -> Result<Option<Vec<Position>>, StoreError> {
+        let read = self.read().await?;
+        let mut made_anew = false;
+        let mut loaded = self.restore(&read).unwrap_or_else(|reason| {
+            made_anew = true;
+            tracing::info!(workspace = %self.workspace, reason, "the live state is made anew from the log");
+            self.anew()
+        });
+        let mut connection = self.connection().await?;
+        let mut call = self.acquire.prepare_invoke();
+        for key in self.keys.of_state() {
+            call.key(key);
+        }
+        let as_read = |name: &str| read.meta.get(name).map_or("", String::as_str);
+        call.arg(&self.owner).arg(as_read("generation")).arg(as_read("seq")).arg(u8::from(made_anew));
+        call.arg(&loaded.generation).arg(FORMAT).arg(settings_text(&self.settings));
+        call.arg(loaded.board.root().to_string());
+        let visible = loaded.board.visible();
+        call.arg(if made_anew { visible.len() } else { 0 });
+        if made_anew {
+            for (path, json) in visible.iter() {
+                call.arg(path).arg(json);
+            }
+        }
+        for partition in partitions {
+            call.arg(slice_name(topic, *partition));
+        }
+        let answer: redis::Value = call.invoke_async(&mut connection).await.map_err(|error| self.failed(error))?;
+        // Anything but a list: the state changed since it was read.
+        let Ok(numbers) = redis::from_redis_value::<Vec<i64>>(answer) else { return Ok(None) };
+        let mut positions = Vec::with_capacity(partitions.len());
+        for (partition, pair) in partitions.iter().zip(numbers.chunks_exact(2)) {
+            let &[next, epoch] = pair else { continue };
+            let name = slice_name(topic, *partition);
+            let parked = loaded.parked.remove(&name).unwrap_or_default();
+            loaded.progress.insert(name, next);
+            let (partition, next_offset, epoch) = (*partition, NextOffset(next), Epoch(epoch));
+            positions.push(Position { partition, next_offset, epoch, parked });
+        }
+        self.loaded = Some(loaded);
+        Ok(Some(positions))
+    }
+
+    /// A state with nothing in it.
+    fn anew(&self) -> Loaded {
+        let board = Board::new(self.workspace.clone(), self.settings.clone());
+        let sizes = [board.visible().len(), 0, 0];
+        let generation = uuid::Uuid::new_v4().simple().to_string();
+        let (progress, parked) = (BTreeMap::new(), BTreeMap::new());
+        Loaded { board, generation, seq: 0, version: 0, progress, parked, sizes }
+    }
+
+    /// Becomes the owner ahead of the acquisition: whoever writes so fast that the state is never as it was read is fenced.
+    async fn claim(&mut self) -> Result<(), StoreError> {
+        let mut connection = self.connection().await?;
+        let mut call = self.claim.prepare_invoke();
+        call.key(&self.keys.meta).arg(&self.owner);
+        let claimed: Result<(), redis::RedisError> = call.invoke_async(&mut connection).await;
+        claimed.map_err(|error| self.failed(error))
     }
 
     /// Reads the state again after a write whose outcome is not known.
@@ -290,55 +372,13 @@ impl Store for LiveStore {
     async fn acquire(&mut self, topic: &str, partitions: &[i32]) -> Result<Vec<Position>, StoreError> {
         self.loaded = None;
         self.uncertain = false;
-        loop {
-            let read = self.read().await?;
-            let mut made_anew = false;
-            let mut loaded = self.restore(&read).unwrap_or_else(|reason| {
-                made_anew = true;
-                tracing::info!(workspace = %self.workspace, reason, "the live state is made anew from the log");
-                let board = Board::new(self.workspace.clone(), self.settings);
-                let sizes = [board.visible().len(), 0, 0];
-                let generation = uuid::Uuid::new_v4().simple().to_string();
-                Loaded { board, generation, seq: 0, version: 0, progress: BTreeMap::new(), sizes }
-            });
-            let mut connection = self.connection().await?;
-            let mut call = self.acquire.prepare_invoke();
-            for key in self.keys.of_state() {
-                call.key(key);
+        for _ in 0..ACQUIRE_TRIES {
+            if let Some(positions) = self.try_acquire(topic, partitions).await? {
+                return Ok(positions);
             }
-            let as_read = |name: &str| read.meta.get(name).map_or("", String::as_str);
-            call.arg(&self.owner).arg(as_read("generation")).arg(as_read("seq")).arg(u8::from(made_anew));
-            call.arg(&loaded.generation).arg(FORMAT).arg(settings_text(&self.settings));
-            call.arg(loaded.board.root().to_string());
-            let visible = loaded.board.visible();
-            call.arg(if made_anew { visible.len() } else { 0 });
-            if made_anew {
-                for (path, json) in visible.iter() {
-                    call.arg(path).arg(json);
-                }
-            }
-            for partition in partitions {
-                call.arg(slice_name(topic, *partition));
-            }
-            let answer: redis::Value = call.invoke_async(&mut connection).await.map_err(|error| self.failed(error))?;
-            // Anything but a list: the state changed since it was read; read it again.
-            let Ok(numbers) = redis::from_redis_value::<Vec<i64>>(answer) else {
-                continue;
-            };
-            let mut positions = Vec::with_capacity(partitions.len());
-            for (partition, pair) in partitions.iter().zip(numbers.chunks_exact(2)) {
-                let &[next, epoch] = pair else { continue };
-                loaded.progress.insert(slice_name(topic, *partition), next);
-                positions.push(Position {
-                    partition: *partition,
-                    next_offset: NextOffset(next),
-                    epoch: Epoch(epoch),
-                    parked: Default::default(),
-                });
-            }
-            self.loaded = Some(loaded);
-            return Ok(positions);
+            self.claim().await?;
         }
+        Err(StoreError::unavailable("the live state changes faster than it can be read"))
     }
 
     async fn apply(&mut self, batch: &Batch) -> Result<(), StoreError> {
@@ -348,6 +388,7 @@ impl Store for LiveStore {
         let known = self.loaded.as_ref().map(|loaded| loaded.progress.clone()).unwrap_or_default();
         let skip_below = if self.uncertain { known.clone() } else { BTreeMap::new() };
         let facts = self.decode(batch, &skip_below).await?;
+        fault::pass(Point::AfterDecode);
         let mut connection = self.connection().await?;
         // From here on the board is ahead of Redis until the write is known to have happened.
         let Some(mut loaded) = self.loaded.take() else {
@@ -411,9 +452,20 @@ impl Store for LiveStore {
         for id in &touched.dropped {
             call.arg(id.as_str());
         }
+        let parked = parked_entries(batch)?;
+        call.arg(parked.len());
+        for (field, entry) in parked {
+            call.arg(field).arg(entry);
+        }
+        // One step: there is nothing between its beginning and its end.
+        fault::pass(Point::MidBatch);
+        fault::pass(Point::AfterWrite);
+        // Also where nobody waits for the answer any more: the engine's patience ends at some time.
+        self.uncertain = true;
         let answer: Result<String, redis::RedisError> = call.invoke_async(&mut connection).await;
         match answer.as_deref() {
             Ok("ok") => {
+                fault::pass(Point::AfterCommit);
                 let (agents, calls) = loaded.board.remembered();
                 loaded.sizes = [loaded.board.visible().len(), agents, calls];
                 loaded.seq += 1;
@@ -424,21 +476,24 @@ impl Store for LiveStore {
             Ok("lost") => Err(self.lost(batch)),
             Ok(refusal) => Err(fenced(batch, refusal.strip_prefix("fenced:"))),
             Err(_) => {
-                self.uncertain = true;
                 let Err(error) = answer else { return Ok(()) };
                 Err(self.failed(error))
             }
         }
     }
 
-    async fn beat(&mut self, lag: Lag) -> Result<(), StoreError> {
+    async fn beat(&mut self, lag: Option<Lag>) -> Result<(), StoreError> {
         let Some(generation) = self.loaded.as_ref().map(|loaded| loaded.generation.clone()) else {
             return Ok(());
         };
         let mut connection = self.connection().await?;
         let mut call = self.beat.prepare_invoke();
         call.key(&self.keys.meta).key(&self.keys.pulse);
-        call.arg(&self.owner).arg(generation).arg(lag.facts).arg(lag.millis);
+        call.arg(&self.owner).arg(generation);
+        match lag {
+            Some(lag) => call.arg(lag.facts).arg(lag.millis),
+            None => call.arg("").arg(""),
+        };
         let answer: String = call.invoke_async(&mut connection).await.map_err(|error| self.failed(error))?;
         if answer == "lost" {
             tracing::warn!(workspace = %self.workspace, "the live state is gone from Redis; it is rebuilt from the log");
@@ -456,9 +511,38 @@ fn next_offsets(progress: &BTreeMap<String, i64>) -> BTreeMap<String, i64> {
     progress.iter().filter_map(|(name, at)| Some((name.strip_suffix("/next")?.to_owned(), *at))).collect()
 }
 
-/// What the settings are, to notice that they changed.
+/// What of the settings the board rests on, to notice that it changed.
 fn settings_text(settings: &Settings) -> String {
-    format!("{} {} {}", settings.short_abandon_seconds, settings.service_level_seconds, settings.zone)
+    let Settings { short_abandon_seconds, service_level_seconds, zone, country_code, rules } = settings;
+    format!("{short_abandon_seconds} {service_level_seconds} {zone} {country_code} {}", rules.attempts)
+}
+
+/// What a batch parks, as fields and values of the hash.
+fn parked_entries(batch: &Batch) -> Result<Vec<(String, String)>, StoreError> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let parked_at = i64::try_from(now).unwrap_or(i64::MAX);
+    let mut entries = Vec::with_capacity(batch.parked());
+    for slice in &batch.slices {
+        let name = slice_name(&batch.topic, slice.partition);
+        for parked in &slice.parked {
+            let entry = serde_json::to_string(&Entry::of(parked, parked_at)).map_err(StoreError::unavailable)?;
+            entries.push((parked::field(&name, parked.offset), entry));
+        }
+    }
+    Ok(entries)
+}
+
+/// The first parked offset of each key, by slice.
+fn parked_keys(stored: &BTreeMap<String, String>) -> Result<BTreeMap<String, BTreeMap<Bytes, Offset>>, String> {
+    let mut keys: BTreeMap<String, BTreeMap<Bytes, Offset>> = BTreeMap::new();
+    for (field, json) in stored {
+        let (slice, offset) = parked::place(field).ok_or("a parked entry has no place")?;
+        let entry: Entry = serde_json::from_str(json).map_err(|_| "a parked entry cannot be read")?;
+        let parked = entry.parked(offset);
+        let first = keys.entry(slice.to_owned()).or_default().entry(parked.key).or_insert(parked.offset);
+        *first = parked.offset.min(*first);
+    }
+    Ok(keys)
 }
 
 /// Fenced at the slice that was refused, or at the first where the whole state was.

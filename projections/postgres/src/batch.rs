@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use helix_fold::row::Row;
 use helix_runtime::Offset;
 use helix_schemas::{fact::Fact, names::WorkspaceId};
+use serde_json::{Map, Value};
 
 use crate::roots;
 
@@ -14,18 +16,88 @@ pub(crate) struct Arrived {
     pub(crate) offset: Offset,
 }
 
-/// What a batch does to the roots, by workspace and writing partition.
+/// A row that a transaction changed. It may hold personal data: it is for whoever asked, never for a log.
+#[derive(Clone, PartialEq, Eq, serde::Serialize)]
+pub struct ChangedRow {
+    /// The table, without its schema.
+    pub table: &'static str,
+    /// What tells the row from others of its table and workspace.
+    pub key: String,
+    /// As it was; null where it is new.
+    pub before: Option<Value>,
+    /// As it is; null where it is gone.
+    pub after: Option<Value>,
+}
+
+impl std::fmt::Debug for ChangedRow {
+    /// Coordinates only.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ChangedRow").field("table", &self.table).finish_non_exhaustive()
+    }
+}
+
+/// What a batch does to the roots, by workspace and writing partition; and to the rows, where somebody wants to see it.
 #[derive(Default)]
 pub(crate) struct Changes {
     pub(crate) writer: BTreeMap<WorkspaceId, i32>,
     pub(crate) by_writer: BTreeMap<(WorkspaceId, i32), roots::Change>,
+    seen: Option<BTreeMap<(&'static str, String), ChangedRow>>,
+}
+
+fn whole<R: Row>(row: &R) -> Value {
+    let columns = row.columns().into_iter().map(|(name, cell)| (name.to_owned(), cell.to_json()));
+    Value::Object(columns.collect::<Map<String, Value>>())
 }
 
 impl Changes {
-    /// The change of a workspace's root. All of a batch's changes to a workspace are booked on the lowest partition
-    /// that brought facts of it: partitions add up, so which one is of no matter.
-    pub(crate) fn of(&mut self, workspace: &WorkspaceId) -> &mut roots::Change {
+    /// Keeps each changed row as it was and as it is.
+    pub(crate) fn watching() -> Self {
+        Self { seen: Some(BTreeMap::new()), ..Self::default() }
+    }
+
+    /// Takes the workspaces of a batch. All changes of a workspace are booked on the lowest partition that brought facts
+    /// of it: partitions add up, so which one is of no matter.
+    pub(crate) fn written_by(&mut self, facts: &[Arrived]) {
+        for Arrived { fact, partition, .. } in facts {
+            match self.writer.get_mut(&fact.workspace) {
+                Some(writer) => *writer = (*writer).min(*partition),
+                None => {
+                    self.writer.insert(fact.workspace.clone(), *partition);
+                }
+            }
+        }
+    }
+
+    fn of(&mut self, workspace: &WorkspaceId) -> &mut roots::Change {
         let partition = self.writer.get(workspace).copied().unwrap_or_default();
         self.by_writer.entry((workspace.clone(), partition)).or_default()
+    }
+
+    /// A row is there now.
+    pub(crate) fn add<R: Row>(&mut self, workspace: &WorkspaceId, row: &R) {
+        self.of(workspace).add(row);
+        if let Some(changed) = self.watched(row) {
+            changed.after = Some(whole(row));
+        }
+    }
+
+    /// A row is there no more.
+    pub(crate) fn subtract<R: Row>(&mut self, workspace: &WorkspaceId, row: &R) {
+        self.of(workspace).subtract(row);
+        if let Some(changed) = self.watched(row) {
+            changed.before = Some(whole(row));
+        }
+    }
+
+    fn watched<R: Row>(&mut self, row: &R) -> Option<&mut ChangedRow> {
+        let seen = self.seen.as_mut()?;
+        let key = row.key();
+        let new = || ChangedRow { table: R::TABLE, key: key.clone(), before: None, after: None };
+        Some(seen.entry((R::TABLE, key.clone())).or_insert_with(new))
+    }
+
+    /// The rows that were kept, in the order of tables and keys; without those that are as they were.
+    pub(crate) fn into_seen(self) -> Vec<ChangedRow> {
+        self.seen.unwrap_or_default().into_values().filter(|row| row.before != row.after).collect()
     }
 }

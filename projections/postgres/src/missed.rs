@@ -1,104 +1,197 @@
-//! Missed calls: for every caller whose calls changed, read their calls again and write the obligations that changed.
+//! Missed calls: for every caller to whom something changed that matters, read their calls again and write the obligations
+//! that changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use helix_fold::{
-    call::CallRow,
+    call::{CallRow, CallState, Handling},
     missed::{CallerCall, MissedCallRow, obligations},
 };
 use helix_schemas::names::{CallId, WorkspaceId};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Row as _, postgres::PgRow};
 
-use crate::{PostgresError, batch::Changes, calls::Touched, rows};
+use crate::{
+    AllSettings, PostgresError,
+    batch::Changes,
+    calls::Touched,
+    rows::{self, bad},
+};
+
+/// A caller's key within a workspace ([`helix_fold::settings::Settings::caller_key`]).
+type Caller = (WorkspaceId, String);
+
+/// What a batch makes stale.
+#[derive(Default)]
+struct Stale {
+    /// Callers, and whether one of their calls is missed now: then there is an obligation, stored or not.
+    callers: BTreeMap<Caller, bool>,
+    /// Calls whose own obligation may come or go.
+    calls: BTreeSet<(WorkspaceId, CallId)>,
+    /// Obligations of calls that are linked to nothing.
+    alone: Vec<MissedCallRow>,
+}
 
 pub(crate) async fn apply(
     tx: &mut PgConnection,
+    settings: &AllSettings,
     touched: &[Touched],
     changes: &mut Changes,
 ) -> Result<(), PostgresError> {
-    if touched.is_empty() {
+    let Stale { callers, calls, alone } = stale(settings, touched);
+    if callers.is_empty() && calls.is_empty() {
         return Ok(());
     }
-    let mut callers: BTreeSet<(WorkspaceId, String)> = BTreeSet::new();
-    let mut calls: BTreeSet<(WorkspaceId, CallId)> = BTreeSet::new();
-    let mut after: Vec<MissedCallRow> = Vec::new();
-    for Touched { before, after: row } in touched {
-        calls.insert((row.workspace.clone(), row.call.clone()));
-        for row in before.iter().chain([row]) {
-            callers.extend(row.caller.clone().map(|caller| (row.workspace.clone(), caller)));
-        }
-        if row.caller.is_none() {
-            after.extend(obligations(&row.workspace, None, &[CallerCall::of(row)]));
-        }
+    let mut after = alone;
+    for ((workspace, _), of_caller) in calls_of(tx, &callers).await? {
+        after.extend(obligations(&workspace, &of_caller, &settings.get(&workspace).rules));
     }
-    for ((workspace, caller), rows) in calls_of(tx, &callers).await? {
-        calls.extend(rows.iter().map(|row| (workspace.clone(), row.call.clone())));
-        let of_caller: Vec<CallerCall> = rows.iter().map(CallerCall::of).collect();
-        after.extend(obligations(&workspace, Some(&caller), &of_caller));
-    }
-    write_difference(tx, &calls, after, changes).await
+    let before = held(tx, &callers, &calls).await?;
+    write_difference(tx, settings, before, after, changes).await
 }
 
+fn stale(settings: &AllSettings, touched: &[Touched]) -> Stale {
+    let mut stale = Stale::default();
+    for Touched { before, after, handling_before, handling } in touched {
+        let matters = |row: &CallRow| row.is_missed() || row.answered_at.is_some() || !row.counts_as_inbound();
+        let as_it_was = before.as_ref().is_some_and(|before| {
+            CallerCall::with(before, handling_before.clone()) == CallerCall::with(after, handling.clone())
+        });
+        if as_it_was {
+            continue;
+        }
+        if !matters(after) && !before.as_ref().is_some_and(matters) {
+            continue;
+        }
+        if after.is_missed() || before.as_ref().is_some_and(CallRow::is_missed) {
+            stale.calls.insert((after.workspace.clone(), after.call.clone()));
+        }
+        for row in before.iter().chain([after]) {
+            if let Some(key) = rows::caller_key(row, settings) {
+                *stale.callers.entry((row.workspace.clone(), key)).or_default() |= row.is_missed();
+            }
+        }
+        if rows::caller_key(after, settings).is_none() {
+            let rules = &settings.get(&after.workspace).rules;
+            let call = CallerCall::with(after, handling.clone());
+            stale.alone.extend(obligations(&after.workspace, &[call], rules));
+        }
+    }
+    stale
+}
+
+fn names(callers: &BTreeMap<Caller, bool>) -> (Vec<&str>, Vec<&str>) {
+    callers.keys().map(|(workspace, caller)| (workspace.as_str(), caller.as_str())).unzip()
+}
+
+/// All calls of those callers who have an obligation.
 async fn calls_of(
     tx: &mut PgConnection,
-    callers: &BTreeSet<(WorkspaceId, String)>,
-) -> Result<BTreeMap<(WorkspaceId, String), Vec<CallRow>>, PostgresError> {
-    let (workspaces, numbers): (Vec<&str>, Vec<&str>) =
-        callers.iter().map(|(workspace, caller)| (workspace.as_str(), caller.as_str())).unzip();
+    callers: &BTreeMap<Caller, bool>,
+) -> Result<BTreeMap<Caller, Vec<CallerCall>>, PostgresError> {
+    let keys: Vec<&Caller> = callers.keys().collect();
+    let (workspaces, numbers) = names(callers);
+    let missed: Vec<bool> = callers.values().copied().collect();
     let found = sqlx::query(
-        "select held.* from read.calls as held
-         join unnest($1::text[], $2::text[]) as asked (workspace_id, caller) using (workspace_id, caller)",
+        "select asked.place, held.call_id, held.direction, held.outcome, held.did, held.started_at, held.answered_at,
+                held.ended_at, held.disposition, handled.state, held.caller
+         from unnest($1::text[], $2::text[], $3::boolean[]) with ordinality
+              as asked (workspace_id, caller_key, missed, place)
+         join calls as held on held.workspace_id = asked.workspace_id and held.caller_key = asked.caller_key
+         left join call_states as handled
+           on handled.workspace_id = held.workspace_id and handled.call_id = held.call_id and handled.handled
+         where asked.missed or exists (
+             select from missed_calls as open
+             where open.workspace_id = asked.workspace_id and open.caller_key = asked.caller_key)",
     )
     .bind(&workspaces)
     .bind(&numbers)
+    .bind(&missed)
     .fetch_all(tx)
     .await?;
-    let mut by_caller: BTreeMap<(WorkspaceId, String), Vec<CallRow>> = BTreeMap::new();
+    let mut by_caller: BTreeMap<Caller, Vec<CallerCall>> = BTreeMap::new();
     for row in &found {
-        let row = rows::call_row(row)?;
-        if let Some(caller) = row.caller.clone() {
-            by_caller.entry((row.workspace.clone(), caller)).or_default().push(row);
+        if let Some(caller) = keys.get(rows::place(row)?) {
+            by_caller.entry((*caller).clone()).or_default().push(caller_call(row)?);
         }
     }
     Ok(by_caller)
 }
 
+fn caller_call(row: &PgRow) -> Result<CallerCall, PostgresError> {
+    let handling = match row.try_get::<Option<&[u8]>, _>(9)? {
+        Some(state) => {
+            let state: CallState = serde_json::from_slice(state).map_err(|error| bad("call_states", error))?;
+            state.handling()
+        }
+        None => Handling::default(),
+    };
+    let mut call = CallerCall {
+        call: CallId::new(row.try_get(1)?).map_err(|error| bad("calls", error))?,
+        direction: rows::direction(row.try_get(2)?)?,
+        outcome: rows::outcome(row.try_get(3)?)?,
+        caller: row.try_get(10)?,
+        did: row.try_get(4)?,
+        started_at: rows::moment(row.try_get(5)?),
+        answered_at: row.try_get::<Option<_>, _>(6)?.map(rows::moment),
+        ended_at: row.try_get::<Option<_>, _>(7)?.map(rows::moment),
+        disposition: row.try_get(8)?,
+        handling: Handling::default(),
+    };
+    if call.missed_at().is_some() {
+        call.handling = handling;
+    }
+    Ok(call)
+}
+
+/// The stored obligations of those callers and of those calls.
+async fn held(
+    tx: &mut PgConnection,
+    callers: &BTreeMap<Caller, bool>,
+    calls: &BTreeSet<(WorkspaceId, CallId)>,
+) -> Result<BTreeMap<(WorkspaceId, CallId), MissedCallRow>, PostgresError> {
+    let (caller_workspaces, numbers) = names(callers);
+    let (call_workspaces, ids): (Vec<&str>, Vec<&str>) =
+        calls.iter().map(|(workspace, call)| (workspace.as_str(), call.as_str())).unzip();
+    let found = sqlx::query(
+        "select held.* from unnest($1::text[], $2::text[]) as asked (workspace_id, caller_key)
+         join missed_calls as held on held.workspace_id = asked.workspace_id and held.caller_key = asked.caller_key
+         union all
+         select held.* from unnest($3::text[], $4::text[]) as asked (workspace_id, call_id)
+         join missed_calls as held on held.workspace_id = asked.workspace_id and held.call_id = asked.call_id",
+    )
+    .bind(&caller_workspaces)
+    .bind(&numbers)
+    .bind(&call_workspaces)
+    .bind(&ids)
+    .fetch_all(tx)
+    .await?;
+    let mut held = BTreeMap::new();
+    for row in &found {
+        let row = rows::missed_call_row(row)?;
+        held.insert((row.workspace.clone(), row.call.clone()), row);
+    }
+    Ok(held)
+}
+
 async fn write_difference(
     tx: &mut PgConnection,
-    calls: &BTreeSet<(WorkspaceId, CallId)>,
+    settings: &AllSettings,
+    mut before: BTreeMap<(WorkspaceId, CallId), MissedCallRow>,
     after: Vec<MissedCallRow>,
     changes: &mut Changes,
 ) -> Result<(), PostgresError> {
-    let (workspaces, ids): (Vec<&str>, Vec<&str>) =
-        calls.iter().map(|(workspace, call)| (workspace.as_str(), call.as_str())).unzip();
-    let found = sqlx::query(
-        "select held.* from read.missed_calls as held
-         join unnest($1::text[], $2::text[]) as asked (workspace_id, call_id) using (workspace_id, call_id)",
-    )
-    .bind(&workspaces)
-    .bind(&ids)
-    .fetch_all(&mut *tx)
-    .await?;
-    let mut before: BTreeMap<(WorkspaceId, CallId), MissedCallRow> = BTreeMap::new();
-    for row in &found {
-        let row = rows::missed_call_row(row)?;
-        before.insert((row.workspace.clone(), row.call.clone()), row);
-    }
     let mut written = Vec::new();
     for row in after {
         let held = before.remove(&(row.workspace.clone(), row.call.clone()));
         if held.as_ref() == Some(&row) {
             continue;
         }
-        let change = changes.of(&row.workspace);
-        held.iter().for_each(|held| change.subtract(held));
-        change.add(&row);
+        held.iter().for_each(|held| changes.subtract(&row.workspace, held));
+        changes.add(&row.workspace, &row);
         written.push(row);
     }
     let gone: Vec<MissedCallRow> = before.into_values().collect();
-    for row in &gone {
-        changes.of(&row.workspace).subtract(row);
-    }
+    gone.iter().for_each(|row| changes.subtract(&row.workspace, row));
     rows::delete(tx, &gone).await?;
-    rows::upsert(tx, &written).await
+    rows::upsert_of_callers(tx, settings, &written).await
 }

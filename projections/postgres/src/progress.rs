@@ -1,10 +1,17 @@
-//! Progress beside the rows: next offset and epoch of each partition, moved by compare-and-set (design.md section 8).
-//! Also for projections whose rows are elsewhere: [`ProgressOf`].
+//! Progress beside the rows: next offset and epoch of each partition, moved by compare-and-set (design.md section 8); what
+//! is parked with it; and which projections are told to wait. Also for projections whose rows are elsewhere: [`ProgressOf`].
 
-use helix_runtime::{Batch, Epoch, NextOffset, Position, StoreError};
-use sqlx::{PgConnection, PgPool, Row as _};
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{PROJECTION, PostgresError};
+use bytes::Bytes;
+use helix_runtime::{Batch, Epoch, NextOffset, Offset, Position, Standing, StoreError};
+use sqlx::{Executor as _, PgConnection, PgPool, Row as _};
+
+use crate::{
+    PROJECTION, PostgresError,
+    generation::{self, Generation},
+    parked,
+};
 
 /// Progress of a projection that keeps nothing but its progress here.
 #[derive(Debug, Clone)]
@@ -54,10 +61,19 @@ impl ProgressOf {
     /// # Errors
     /// Where the database does not answer.
     pub async fn standing(&self, topic: &str) -> Result<Vec<Progress>, PostgresError> {
-        standing(&self.pool, &self.projection, topic).await
+        progress_of(&self.pool, &self.projection, topic).await
     }
 
-    /// Raises the epoch of partitions and tells where they stand; one never seen before stands at 0.
+    /// Where the named partitions stand, and whether the projection is paused.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn standing_of(&self, topic: &str, partitions: &[i32]) -> Result<Standing, PostgresError> {
+        standing(&self.pool, &self.projection, topic, partitions).await
+    }
+
+    /// Raises the epoch of partitions and tells where they stand and what is parked of them; one never seen before stands
+    /// at 0.
     ///
     /// # Errors
     /// Where the database does not answer.
@@ -65,14 +81,28 @@ impl ProgressOf {
         acquire(&self.pool, &self.projection, topic, partitions).await
     }
 
-    /// Moves every slice's progress, or none.
+    /// Moves every slice's progress and stores what is parked, or nothing.
     ///
     /// # Errors
     /// [`StoreError::Fenced`] where a partition is another's now, [`StoreError::Unavailable`] otherwise.
     pub async fn advance(&self, batch: &Batch) -> Result<(), StoreError> {
         let mut tx = self.pool.begin().await.map_err(StoreError::unavailable)?;
         advance(&mut tx, &self.projection, batch).await?;
+        parked::store(&mut tx, &self.projection, batch, None).await?;
         tx.commit().await.map_err(StoreError::unavailable)
+    }
+
+    /// Lets go of a parked key and fences whoever holds its partition: it comes back and applies what follows. What was
+    /// parked must have been dealt with by the caller. Gives the number of entries.
+    ///
+    /// # Errors
+    /// Where the database does not answer; then nothing has changed.
+    pub async fn release(&self, topic: &str, key: &[u8]) -> Result<u64, PostgresError> {
+        let mut tx = self.pool.begin().await?;
+        parked::fence(&mut tx, &self.projection, topic, key).await?;
+        let gone = parked::forget(&mut tx, &self.projection, topic, key).await?;
+        tx.commit().await?;
+        Ok(gone)
     }
 }
 
@@ -93,7 +123,7 @@ impl From<Progress> for Position {
             partition: at.partition,
             next_offset: NextOffset(at.next_offset),
             epoch: Epoch(at.epoch),
-            parked: Default::default(),
+            parked: BTreeMap::new(),
         }
     }
 }
@@ -116,13 +146,19 @@ pub(crate) async fn acquire(
     .bind(partitions)
     .fetch_all(pool)
     .await?;
+    // From here on nobody else parks in these partitions; whoever unparks raises the epoch once more.
+    let mut firsts: BTreeMap<i32, BTreeMap<Bytes, Offset>> = BTreeMap::new();
+    for (partition, key, offset) in parked::firsts(pool, projection, topic, partitions).await? {
+        firsts.entry(partition).or_default().insert(key, offset);
+    }
     rows.iter()
         .map(|row| {
+            let partition = row.try_get("partition")?;
             Ok(Position {
-                partition: row.try_get("partition")?,
+                partition,
                 next_offset: NextOffset(row.try_get("next_offset")?),
                 epoch: Epoch(row.try_get("epoch")?),
-                parked: Default::default(),
+                parked: firsts.remove(&partition).unwrap_or_default(),
             })
         })
         .collect()
@@ -157,22 +193,30 @@ pub(crate) async fn advance(tx: &mut PgConnection, projection: &str, batch: &Bat
     }
 }
 
-/// Where every partition of a topic stands.
+/// Where every partition of a topic stands in the live generation.
 ///
 /// # Errors
 /// Where the database does not answer.
 pub async fn progress(pool: &PgPool, topic: &str) -> Result<Vec<Progress>, PostgresError> {
-    standing(pool, PROJECTION, topic).await
+    progress_of(pool, PROJECTION, topic).await
 }
 
-async fn standing(pool: &PgPool, projection: &str, topic: &str) -> Result<Vec<Progress>, PostgresError> {
+/// Where every partition of a topic stands in a projection.
+///
+/// # Errors
+/// Where the database does not answer.
+pub async fn progress_of(
+    asked: impl sqlx::PgExecutor<'_>,
+    projection: &str,
+    topic: &str,
+) -> Result<Vec<Progress>, PostgresError> {
     let rows = sqlx::query(
         "select partition, next_offset, epoch from helix.projection_progress
          where projection = $1 and topic = $2 order by partition",
     )
     .bind(projection)
     .bind(topic)
-    .fetch_all(pool)
+    .fetch_all(asked)
     .await?;
     rows.iter()
         .map(|row| {
@@ -185,7 +229,43 @@ async fn standing(pool: &PgPool, projection: &str, topic: &str) -> Result<Vec<Pr
         .collect()
 }
 
-/// Throws the projection away: empty tables, progress at 0, every holder fenced. In one transaction.
+pub(crate) async fn standing(
+    pool: &PgPool,
+    projection: &str,
+    topic: &str,
+    partitions: &[i32],
+) -> Result<Standing, PostgresError> {
+    let held = progress_of(pool, projection, topic).await?;
+    let positions = held.into_iter().filter(|at| partitions.contains(&at.partition)).map(Into::into).collect();
+    let paused = paused(pool).await?.contains(projection);
+    Ok(Standing { positions, paused })
+}
+
+/// Tells a projection to wait, or to go on. It is heard within about a second, by every instance.
+///
+/// # Errors
+/// Where the database does not answer.
+pub async fn pause(pool: &PgPool, projection: &str, pause: bool) -> Result<(), PostgresError> {
+    let statement = if pause {
+        "insert into helix.projection_pauses (projection) values ($1) on conflict (projection) do nothing"
+    } else {
+        "delete from helix.projection_pauses where projection = $1"
+    };
+    sqlx::query(statement).bind(projection).execute(pool).await?;
+    Ok(())
+}
+
+/// The projections that are told to wait.
+///
+/// # Errors
+/// Where the database does not answer.
+pub async fn paused(pool: &PgPool) -> Result<BTreeSet<String>, PostgresError> {
+    let names: Vec<String> =
+        sqlx::query_scalar("select projection from helix.projection_pauses").fetch_all(pool).await?;
+    Ok(names.into_iter().collect())
+}
+
+/// Throws the projection away: empty tables, nothing parked, progress at 0, every holder fenced. In one transaction.
 ///
 /// # Errors
 /// Where the database does not answer; then nothing has changed.
@@ -196,13 +276,12 @@ pub async fn reset(pool: &PgPool) -> Result<(), PostgresError> {
         .bind(PROJECTION)
         .execute(&mut *tx)
         .await?;
-    sqlx::query(
-        "truncate read.agents, read.agent_intervals, read.calls, read.missed_calls,
-                  helix.agent_timeline, helix.agent_registers, helix.call_states",
-    )
-    .execute(&mut *tx)
-    .await?;
+    generation::keep_readers_out(&mut tx).await?;
+    for table in Generation::Live.tables() {
+        tx.execute(sqlx::AssertSqlSafe(format!("truncate {table}"))).await?;
+    }
     sqlx::query("delete from helix.projection_roots where projection = $1").bind(PROJECTION).execute(&mut *tx).await?;
+    sqlx::query("delete from helix.parked_facts where projection = $1").bind(PROJECTION).execute(&mut *tx).await?;
     tx.commit().await?;
     Ok(())
 }

@@ -1,102 +1,117 @@
-//! Rows in and out of the tables of schema `read`.
+//! Rows in and out of the tables of the read models.
 //!
-//! Rows are written as one JSON array a statement ([`upsert`]): a row's canonical columns are its table's columns, so the
-//! two cannot drift apart unnoticed. They are read back into the folds' own types, for differences and for proof.
+//! Rows are written as one array a column ([`crate::columns`]) and read back into the folds' own types, for differences and
+//! for proof. Tables are named without a schema: the search path says which generation's they are.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use helix_fold::{
     agent::{AgentRow, Interval, IntervalRow},
-    call::{CallRow, Outcome},
-    missed::{Closing, MissedCallRow},
-    row::Row,
+    books::{Counts, QueueDay, QueueDayRow},
+    call::{CallLegRow, CallRow, Conflict, LegOutcome, Outcome},
+    missed::{ClosedReason, Closing, MissedCallRow},
+    row::{Columns as _, Row},
+    settings::day_number,
 };
 use helix_schemas::{
     fact::{AgentState, Direction},
-    names::{AgentId, CallId, WorkspaceId},
+    names::{AgentId, CallId, LegId, WorkspaceId},
     time::OccurredAt,
 };
-use serde_json::{Map, Value};
 use sqlx::{PgConnection, Row as _, postgres::PgRow};
 
-use crate::PostgresError;
+use crate::{AllSettings, PostgresError, columns::Table};
 
-/// How rows of one type are written.
+/// The key of a table of rows.
 pub(crate) trait Stored: Row {
-    /// `insert … select … from jsonb_populate_recordset … on conflict …`
-    const UPSERT: &'static str;
-    /// `delete … using jsonb_populate_recordset …`
-    const DELETE: &'static str;
+    /// Its columns, the workspace first.
+    const KEY: &'static [&'static str];
 }
 
 impl Stored for AgentRow {
-    const UPSERT: &'static str = "insert into read.agents select * from jsonb_populate_recordset(null::read.agents, $1)
-        on conflict (workspace_id, agent_id) do update set name = excluded.name, state = excluded.state,
-            since = excluded.since, reason = excluded.reason, mode = excluded.mode, call_id = excluded.call_id";
-    const DELETE: &'static str = "delete from read.agents as held
-        using jsonb_populate_recordset(null::read.agents, $1) as gone
-        where held.workspace_id = gone.workspace_id and held.agent_id = gone.agent_id";
+    const KEY: &'static [&'static str] = &["workspace_id", "agent_id"];
 }
 
 impl Stored for IntervalRow {
-    const UPSERT: &'static str = "insert into read.agent_intervals
-        select * from jsonb_populate_recordset(null::read.agent_intervals, $1)
-        on conflict (workspace_id, agent_id, started_at) do update set state = excluded.state,
-            reason = excluded.reason, ended_at = excluded.ended_at, call_id = excluded.call_id";
-    const DELETE: &'static str = "delete from read.agent_intervals as held
-        using jsonb_populate_recordset(null::read.agent_intervals, $1) as gone
-        where held.workspace_id = gone.workspace_id and held.agent_id = gone.agent_id
-          and held.started_at = gone.started_at";
+    const KEY: &'static [&'static str] = &["workspace_id", "agent_id", "started_at"];
 }
 
 impl Stored for CallRow {
-    const UPSERT: &'static str = "insert into read.calls select * from jsonb_populate_recordset(null::read.calls, $1)
-        on conflict (workspace_id, call_id) do update set direction = excluded.direction, outcome = excluded.outcome,
-            caller = excluded.caller, did = excluded.did, campaign = excluded.campaign, skill = excluded.skill,
-            agent_id = excluded.agent_id, agent_ids = excluded.agent_ids, started_at = excluded.started_at,
-            answered_at = excluded.answered_at, ended_at = excluded.ended_at, wait_seconds = excluded.wait_seconds,
-            talk_seconds = excluded.talk_seconds, hold_seconds = excluded.hold_seconds,
-            wrap_up_seconds = excluded.wrap_up_seconds, disposition = excluded.disposition,
-            hangup_by = excluded.hangup_by, recording_url = excluded.recording_url, presumed = excluded.presumed";
-    const DELETE: &'static str = "delete from read.calls as held
-        using jsonb_populate_recordset(null::read.calls, $1) as gone
-        where held.workspace_id = gone.workspace_id and held.call_id = gone.call_id";
+    const KEY: &'static [&'static str] = &["workspace_id", "call_id"];
+}
+
+impl Stored for CallLegRow {
+    const KEY: &'static [&'static str] = &["workspace_id", "call_id", "position"];
 }
 
 impl Stored for MissedCallRow {
-    const UPSERT: &'static str = "insert into read.missed_calls
-        select * from jsonb_populate_recordset(null::read.missed_calls, $1)
-        on conflict (workspace_id, call_id) do update set caller = excluded.caller, did = excluded.did,
-            missed_at = excluded.missed_at, status = excluded.status, attempts = excluded.attempts,
-            priority = excluded.priority, due_at = excluded.due_at, closed_at = excluded.closed_at,
-            closed_by = excluded.closed_by, closed_reason = excluded.closed_reason";
-    const DELETE: &'static str = "delete from read.missed_calls as held
-        using jsonb_populate_recordset(null::read.missed_calls, $1) as gone
-        where held.workspace_id = gone.workspace_id and held.call_id = gone.call_id";
+    const KEY: &'static [&'static str] = &["workspace_id", "call_id"];
 }
 
-fn as_json<R: Row>(rows: &[R]) -> Value {
-    let object = |row: &R| {
-        let columns = row.columns().into_iter().map(|(name, cell)| (name.to_owned(), cell.to_json()));
-        Value::Object(columns.collect::<Map<String, Value>>())
-    };
-    Value::Array(rows.iter().map(object).collect())
-}
-
-async fn write<R: Row>(tx: &mut PgConnection, statement: &'static str, rows: &[R]) -> Result<(), PostgresError> {
-    if !rows.is_empty() {
-        sqlx::query(statement).bind(as_json(rows)).execute(tx).await?;
-    }
-    Ok(())
+impl Stored for QueueDayRow {
+    const KEY: &'static [&'static str] = &["workspace_id", "queue", "day"];
 }
 
 /// Inserts rows, or replaces those of the same key.
-pub(crate) async fn upsert<R: Stored>(tx: &mut PgConnection, rows: &[R]) -> Result<(), PostgresError> {
-    write(tx, R::UPSERT, rows).await
+pub(crate) async fn upsert<'a, R: Stored + 'a>(
+    tx: &mut PgConnection,
+    rows: impl IntoIterator<Item = &'a R>,
+) -> Result<(), PostgresError> {
+    Table::of(rows).upsert(tx, R::TABLE, R::KEY).await
+}
+
+/// A row that is found by its caller.
+pub(crate) trait OfCaller: Stored {
+    fn workspace(&self) -> &WorkspaceId;
+    fn caller(&self) -> Option<&str>;
+}
+
+impl OfCaller for CallRow {
+    fn workspace(&self) -> &WorkspaceId {
+        &self.workspace
+    }
+
+    fn caller(&self) -> Option<&str> {
+        self.caller.as_deref()
+    }
+}
+
+impl OfCaller for MissedCallRow {
+    fn workspace(&self) -> &WorkspaceId {
+        &self.workspace
+    }
+
+    fn caller(&self) -> Option<&str> {
+        self.caller.as_deref()
+    }
+}
+
+/// By which a row is linked to the other calls of its caller.
+pub(crate) fn caller_key<R: OfCaller>(row: &R, settings: &AllSettings) -> Option<String> {
+    row.caller().and_then(|caller| settings.get(row.workspace()).caller_key(caller))
+}
+
+/// As [`upsert`], with the column by which callers are linked. It is no part of the row: it follows from the row and the
+/// workspace's settings.
+pub(crate) async fn upsert_of_callers<'a, R: OfCaller + 'a>(
+    tx: &mut PgConnection,
+    settings: &AllSettings,
+    rows: impl IntoIterator<Item = &'a R>,
+) -> Result<(), PostgresError> {
+    let mut table = Table::default();
+    for row in rows {
+        row.tell(&mut table);
+        table.text("caller_key", caller_key(row, settings).as_deref());
+        table.end_row();
+    }
+    table.upsert(tx, R::TABLE, R::KEY).await
 }
 
 /// Removes rows by key.
-pub(crate) async fn delete<R: Stored>(tx: &mut PgConnection, rows: &[R]) -> Result<(), PostgresError> {
-    write(tx, R::DELETE, rows).await
+pub(crate) async fn delete<'a, R: Stored + 'a>(
+    tx: &mut PgConnection,
+    rows: impl IntoIterator<Item = &'a R>,
+) -> Result<(), PostgresError> {
+    Table::of(rows).delete(tx, R::TABLE, R::KEY).await
 }
 
 /// Earlier than anything a provider sends, and within Postgres's range.
@@ -129,66 +144,96 @@ pub(crate) fn agent(table: &'static str, row: &PgRow) -> Result<AgentId, Postgre
     AgentId::new(row.try_get("agent_id")?).map_err(|error| bad(table, error))
 }
 
-pub(crate) fn state(table: &'static str, row: &PgRow) -> Result<AgentState, PostgresError> {
-    AgentState::from_word(row.try_get("state")?).ok_or_else(|| bad(table, "a state that is none"))
+/// The place in a statement's list of keys that a row answers, counted from 0; the first column, counted from 1.
+pub(crate) fn place(row: &PgRow) -> Result<usize, PostgresError> {
+    let place: i64 = row.try_get(0)?;
+    usize::try_from(place - 1).map_err(|error| bad("a place", error))
+}
+
+/// A day as bound and read by sqlx.
+pub(crate) fn to_date(day: i64) -> NaiveDate {
+    let days = i32::try_from(day).ok().and_then(NaiveDate::from_epoch_days);
+    days.unwrap_or(if day < 0 { NaiveDate::MIN } else { NaiveDate::MAX })
+}
+
+fn state(table: &'static str, word: &str) -> Result<AgentState, PostgresError> {
+    AgentState::from_word(word).ok_or_else(|| bad(table, "a state that is none"))
+}
+
+pub(crate) fn direction(word: Option<String>) -> Result<Option<Direction>, PostgresError> {
+    word.map(Direction::try_from).transpose().map_err(|error| bad("calls", error))
+}
+
+pub(crate) fn outcome(word: &str) -> Result<Outcome, PostgresError> {
+    Outcome::from_word(word).ok_or_else(|| bad("calls", "an outcome that is none"))
 }
 
 fn optional_moment(row: &PgRow, column: &str) -> Result<Option<OccurredAt>, PostgresError> {
     Ok(row.try_get::<Option<DateTime<Utc>>, _>(column)?.map(moment))
 }
 
-pub(crate) fn optional_call(table: &'static str, row: &PgRow) -> Result<Option<CallId>, PostgresError> {
-    let text: Option<&str> = row.try_get("call_id")?;
+fn call_id(table: &'static str, row: &PgRow) -> Result<CallId, PostgresError> {
+    CallId::new(row.try_get("call_id")?).map_err(|error| bad(table, error))
+}
+
+fn optional_call(table: &'static str, text: Option<&str>) -> Result<Option<CallId>, PostgresError> {
     text.map(CallId::new).transpose().map_err(|error| bad(table, error))
 }
 
-/// Reads a row of `read.agents`.
+fn optional_agent(table: &'static str, text: Option<&str>) -> Result<Option<AgentId>, PostgresError> {
+    text.map(AgentId::new).transpose().map_err(|error| bad(table, error))
+}
+
+/// Reads a row of `agents`.
 pub(crate) fn agent_row(row: &PgRow) -> Result<AgentRow, PostgresError> {
-    const TABLE: &str = "read.agents";
+    const TABLE: &str = "agents";
     Ok(AgentRow {
         workspace: workspace(TABLE, row)?,
         agent: agent(TABLE, row)?,
         name: row.try_get("name")?,
-        state: state(TABLE, row)?,
+        state: state(TABLE, row.try_get("state")?)?,
         since: moment(row.try_get("since")?),
         reason: row.try_get("reason")?,
         mode: row.try_get("mode")?,
-        call: optional_call(TABLE, row)?,
+        call: optional_call(TABLE, row.try_get("call_id")?)?,
+        presumed: row.try_get("presumed")?,
     })
 }
 
-/// Reads a row of `read.agent_intervals`.
-pub(crate) fn interval_row(row: &PgRow) -> Result<IntervalRow, PostgresError> {
-    const TABLE: &str = "read.agent_intervals";
-    Ok(IntervalRow {
-        workspace: workspace(TABLE, row)?,
-        agent: agent(TABLE, row)?,
-        interval: Interval {
-            state: state(TABLE, row)?,
-            reason: row.try_get("reason")?,
-            started_at: moment(row.try_get("started_at")?),
-            ended_at: optional_moment(row, "ended_at")?,
-            call: optional_call(TABLE, row)?,
-        },
+/// Reads `state, reason, started_at, ended_at, call_id, presumed`, from this column on.
+pub(crate) fn interval(row: &PgRow, from: usize) -> Result<Interval, PostgresError> {
+    const TABLE: &str = "agent_intervals";
+    Ok(Interval {
+        state: state(TABLE, row.try_get(from)?)?,
+        reason: row.try_get(from + 1)?,
+        started_at: moment(row.try_get(from + 2)?),
+        ended_at: row.try_get::<Option<DateTime<Utc>>, _>(from + 3)?.map(moment),
+        call: optional_call(TABLE, row.try_get(from + 4)?)?,
+        presumed: row.try_get(from + 5)?,
     })
 }
 
-/// Reads a row of `read.calls`.
+fn interval_row(row: &PgRow) -> Result<IntervalRow, PostgresError> {
+    const TABLE: &str = "agent_intervals";
+    Ok(IntervalRow { workspace: workspace(TABLE, row)?, agent: agent(TABLE, row)?, interval: interval(row, 2)? })
+}
+
+/// Reads a row of `calls`.
 pub(crate) fn call_row(row: &PgRow) -> Result<CallRow, PostgresError> {
-    const TABLE: &str = "read.calls";
-    let direction: Option<String> = row.try_get("direction")?;
-    let agent: Option<&str> = row.try_get("agent_id")?;
+    const TABLE: &str = "calls";
     let agents: Vec<String> = row.try_get("agent_ids")?;
+    let conflicts: Vec<String> = row.try_get("conflicts")?;
+    let conflict = |word: &String| Conflict::from_word(word).ok_or_else(|| bad(TABLE, "a conflict that is none"));
     Ok(CallRow {
         workspace: workspace(TABLE, row)?,
-        call: CallId::new(row.try_get("call_id")?).map_err(|error| bad(TABLE, error))?,
-        direction: direction.map(Direction::try_from).transpose().map_err(|error| bad(TABLE, error))?,
-        outcome: Outcome::from_word(row.try_get("outcome")?).ok_or_else(|| bad(TABLE, "an outcome that is none"))?,
+        call: call_id(TABLE, row)?,
+        direction: direction(row.try_get("direction")?)?,
+        outcome: outcome(row.try_get("outcome")?)?,
         caller: row.try_get("caller")?,
         did: row.try_get("did")?,
         campaign: row.try_get("campaign")?,
         skill: row.try_get("skill")?,
-        agent: agent.map(AgentId::new).transpose().map_err(|error| bad(TABLE, error))?,
+        agent: optional_agent(TABLE, row.try_get("agent_id")?)?,
         agents: agents
             .iter()
             .map(|agent| AgentId::new(agent))
@@ -205,33 +250,53 @@ pub(crate) fn call_row(row: &PgRow) -> Result<CallRow, PostgresError> {
         hangup_by: row.try_get("hangup_by")?,
         recording_url: row.try_get("recording_url")?,
         presumed: row.try_get("presumed")?,
+        conflicts: conflicts.iter().map(conflict).collect::<Result<_, _>>()?,
+        call_seconds_sent: row.try_get("call_seconds_sent")?,
+        talk_seconds_sent: row.try_get("talk_seconds_sent")?,
     })
 }
 
-/// Reads a row of `read.missed_calls`.
+/// Reads a row of `call_legs`.
+pub(crate) fn leg_row(row: &PgRow) -> Result<CallLegRow, PostgresError> {
+    const TABLE: &str = "call_legs";
+    let leg: Option<&str> = row.try_get("leg_id")?;
+    Ok(CallLegRow {
+        workspace: workspace(TABLE, row)?,
+        call: call_id(TABLE, row)?,
+        position: row.try_get("position")?,
+        leg: leg.map(LegId::new).transpose().map_err(|error| bad(TABLE, error))?,
+        agent: optional_agent(TABLE, row.try_get("agent_id")?)?,
+        status: row.try_get("status")?,
+        outcome: LegOutcome::from_word(row.try_get("outcome")?).ok_or_else(|| bad(TABLE, "an outcome that is none"))?,
+        started_at: optional_moment(row, "started_at")?,
+        answered_at: optional_moment(row, "answered_at")?,
+        ended_at: optional_moment(row, "ended_at")?,
+        wait_seconds: row.try_get("wait_seconds")?,
+        talk_seconds: row.try_get("talk_seconds")?,
+        transferred: row.try_get("transferred")?,
+    })
+}
+
+/// Reads a row of `missed_calls`.
 pub(crate) fn missed_call_row(row: &PgRow) -> Result<MissedCallRow, PostgresError> {
-    const TABLE: &str = "read.missed_calls";
-    let closed_by: Option<&str> = row.try_get("closed_by")?;
-    let closing = match (optional_moment(row, "closed_at")?, closed_by) {
-        (Some(at), Some(by)) => Some(Closing {
-            at,
-            by: CallId::new(by).map_err(|error| bad(TABLE, error))?,
-            reason: match row.try_get::<Option<&str>, _>("closed_reason")? {
-                Some("reached") => "reached",
-                Some("rang_again") => "rang_again",
-                Some(_) | None => return Err(bad(TABLE, "a closed_reason that is none")),
-            },
-        }),
-        (None, None) => None,
-        (Some(_), None) | (None, Some(_)) => return Err(bad(TABLE, "closed_at without closed_by, or the reverse")),
+    const TABLE: &str = "missed_calls";
+    let told: (Option<OccurredAt>, Option<String>, Option<&str>) =
+        (optional_moment(row, "closed_at")?, row.try_get("closed_by")?, row.try_get("closed_reason")?);
+    let closing = match told {
+        (Some(at), Some(by), Some(reason)) => {
+            let reason = ClosedReason::from_word(reason).ok_or_else(|| bad(TABLE, "a closed_reason that is none"))?;
+            Some(Closing { at, by, reason })
+        }
+        (None, None, None) => None,
+        (_, _, _) => return Err(bad(TABLE, "closed_at, closed_by and closed_reason that do not go together")),
     };
     let status: &str = row.try_get("status")?;
-    if (status == "closed") != closing.is_some() {
+    if status != if closing.is_some() { "closed" } else { "open" } {
         return Err(bad(TABLE, "a status that does not go with closed_at"));
     }
     Ok(MissedCallRow {
         workspace: workspace(TABLE, row)?,
-        call: CallId::new(row.try_get("call_id")?).map_err(|error| bad(TABLE, error))?,
+        call: call_id(TABLE, row)?,
         caller: row.try_get("caller")?,
         did: row.try_get("did")?,
         missed_at: moment(row.try_get("missed_at")?),
@@ -239,6 +304,23 @@ pub(crate) fn missed_call_row(row: &PgRow) -> Result<MissedCallRow, PostgresErro
         priority: row.try_get("priority")?,
         due_at: moment(row.try_get("due_at")?),
         closing,
+        claimed_by: row.try_get("claimed_by")?,
+        claimed_at: optional_moment(row, "claimed_at")?,
+    })
+}
+
+/// Reads a row of `queue_days`.
+pub(crate) fn queue_day_row(row: &PgRow) -> Result<QueueDayRow, PostgresError> {
+    Ok(QueueDayRow {
+        workspace: workspace("queue_days", row)?,
+        place: QueueDay { queue: row.try_get("queue")?, day: day_number(row.try_get("day")?) },
+        counts: Counts {
+            offered: row.try_get("offered")?,
+            answered: row.try_get("answered")?,
+            missed: row.try_get("missed")?,
+            short_abandoned: row.try_get("short_abandoned")?,
+            in_progress: row.try_get("in_progress")?,
+        },
     })
 }
 
@@ -252,7 +334,8 @@ async fn read_all<R>(
     rows.iter().map(read).collect()
 }
 
-/// Every row of a workspace, each table sorted by its key as the fold sorts it. For proof, not for pages.
+/// Every row of a workspace, each table sorted by its key as the fold sorts it. For proof, not for pages. Of the generation
+/// on whose pool the connection is.
 ///
 /// # Errors
 /// Where the database does not answer or holds what no build of ours writes.
@@ -260,34 +343,19 @@ pub async fn read_workspace(
     tx: &mut PgConnection,
     workspace: &WorkspaceId,
 ) -> Result<helix_fold::workspace::Rows, PostgresError> {
+    const AGENTS: &str = r#"select * from agents where workspace_id = $1 order by agent_id collate "C""#;
+    const INTERVALS: &str = r#"select workspace_id, agent_id, state, reason, started_at, ended_at, call_id, presumed
+        from agent_intervals where workspace_id = $1 order by agent_id collate "C", started_at"#;
+    const CALLS: &str = r#"select * from calls where workspace_id = $1 order by call_id collate "C""#;
+    const LEGS: &str = r#"select * from call_legs where workspace_id = $1 order by call_id collate "C", position"#;
+    const MISSED: &str = r#"select * from missed_calls where workspace_id = $1 order by call_id collate "C""#;
+    const BOOKS: &str = r#"select * from queue_days where workspace_id = $1 order by queue collate "C", day"#;
     Ok(helix_fold::workspace::Rows {
-        agents: read_all(
-            tx,
-            r#"select * from read.agents where workspace_id = $1 order by agent_id collate "C""#,
-            workspace,
-            agent_row,
-        )
-        .await?,
-        intervals: read_all(
-            tx,
-            r#"select * from read.agent_intervals where workspace_id = $1 order by agent_id collate "C", started_at"#,
-            workspace,
-            interval_row,
-        )
-        .await?,
-        calls: read_all(
-            tx,
-            r#"select * from read.calls where workspace_id = $1 order by call_id collate "C""#,
-            workspace,
-            call_row,
-        )
-        .await?,
-        missed_calls: read_all(
-            tx,
-            r#"select * from read.missed_calls where workspace_id = $1 order by call_id collate "C""#,
-            workspace,
-            missed_call_row,
-        )
-        .await?,
+        agents: read_all(tx, AGENTS, workspace, agent_row).await?,
+        intervals: read_all(tx, INTERVALS, workspace, interval_row).await?,
+        calls: read_all(tx, CALLS, workspace, call_row).await?,
+        legs: read_all(tx, LEGS, workspace, leg_row).await?,
+        missed_calls: read_all(tx, MISSED, workspace, missed_call_row).await?,
+        queue_days: read_all(tx, BOOKS, workspace, queue_day_row).await?,
     })
 }

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use rdkafka::{
-    ClientConfig, ClientContext, Statistics, TopicPartitionList,
+    ClientConfig, ClientContext, TopicPartitionList,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer, ConsumerContext},
     error::KafkaError,
@@ -14,10 +14,7 @@ use rdkafka::{
     types::RDKafkaRespErr,
 };
 
-use crate::{
-    config::{EngineConfig, Membership},
-    status::Status,
-};
+use crate::config::{EngineConfig, Membership};
 
 /// What the group asked for.
 pub(crate) enum Rebalance {
@@ -26,26 +23,14 @@ pub(crate) enum Rebalance {
 }
 
 /// What the client's callbacks tell the loop.
+#[derive(Default)]
 pub(crate) struct Callbacks {
-    pub(crate) topic: String,
     pub(crate) rebalances: Mutex<Vec<Rebalance>>,
-    pub(crate) status: Status,
     /// Set when the loop has ended: closing the client revokes what is left, and nobody works off notes any more.
     pub(crate) ended: AtomicBool,
 }
 
 impl ClientContext for Callbacks {
-    fn stats(&self, statistics: Statistics) {
-        let Some(topic) = statistics.topics.get(&self.topic) else {
-            return;
-        };
-        for (partition, told) in &topic.partitions {
-            if *partition >= 0 && told.hi_offset >= 0 {
-                self.status.high_water(*partition, told.hi_offset);
-            }
-        }
-    }
-
     fn error(&self, error: KafkaError, _reason: &str) {
         tracing::warn!(%error, "kafka client");
     }
@@ -94,7 +79,6 @@ pub(crate) fn client_config(config: &EngineConfig) -> ClientConfig {
         .set("session.timeout.ms", "10000")
         .set("heartbeat.interval.ms", "2000")
         .set("max.poll.interval.ms", "300000")
-        .set("statistics.interval.ms", "1000")
         .set("fetch.wait.max.ms", "100")
         .set("fetch.error.backoff.ms", "100")
         .set("reconnect.backoff.max.ms", "2000")

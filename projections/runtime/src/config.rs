@@ -11,6 +11,26 @@ pub enum Membership {
     All,
 }
 
+/// So many keys may be parked on one instance where nothing else is configured.
+pub const PARK_LIMIT: usize = 1000;
+
+/// How long the watchdog lets things be before it says that they are wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Watch {
+    /// The log's end is measured and everything looked at this often.
+    pub every: Duration,
+    /// A measurement or a turn of the loop may be this old.
+    pub late: Duration,
+    /// Facts may wait this long without any progress.
+    pub stalled: Duration,
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self { every: Duration::from_secs(1), late: Duration::from_secs(30), stalled: Duration::from_secs(60) }
+    }
+}
+
 /// How to run.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
@@ -30,4 +50,9 @@ pub struct EngineConfig {
     pub batch_bytes: usize,
     /// or this long after its first record.
     pub batch_time: Duration,
+    /// At most this many keys are parked on this instance; one more stops it with an alarm: so many poison facts are no
+    /// poison facts but a broken projector.
+    pub park_limit: usize,
+    /// What the watchdog finds wrong.
+    pub watch: Watch,
 }

@@ -21,7 +21,7 @@ pub enum Point {
     AfterCommit,
     /// Partitions were assigned and are being acquired.
     InRebalance,
-    /// Partitions were revoked, and what is held of them is being applied.
+    /// Partitions were revoked, or the instance leaves, and what is held is being applied.
     InDrain,
 }
 

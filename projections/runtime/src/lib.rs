@@ -8,18 +8,28 @@
 //! - Progress lives with the data: the engine never commits an offset to the broker; it reads on from what
 //!   [`Store::acquire`] says and moves on only after [`Store::apply`] succeeded.
 //! - A batch's slices start exactly where the last ended ([`Slice::from`] of one is [`Slice::to`] of the one before).
+//! - A record that cannot be applied parks its key: it and what follows of the key is stored as parked, in the step that moves
+//!   progress past it, and everything else flows (law 7).
 //! - Whoever acquires a partition raises its epoch first. An instance that lost it meets [`StoreError::Fenced`] and
 //!   changes nothing.
 
 mod client;
 mod config;
 mod engine;
+mod event_loop;
 pub mod fault;
+mod held;
 mod metrics;
+mod orphans;
+mod rebalance;
 mod status;
 mod store;
+mod watchdog;
 
-pub use config::{EngineConfig, Membership};
+pub use config::{EngineConfig, Membership, PARK_LIMIT, Watch};
 pub use engine::{Engine, EngineError};
-pub use status::{PartitionStatus, Status};
-pub use store::{Batch, Cause, Epoch, Lag, NextOffset, Offset, Parked, Position, Record, Slice, Store, StoreError};
+pub use status::{PartitionStatus, Status, Trouble};
+pub use store::{
+    Batch, Cause, Epoch, Lag, NextOffset, Offset, Parked, ParkedEntry, Position, Record, Slice, Standing, Store,
+    StoreError,
+};

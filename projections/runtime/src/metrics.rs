@@ -1,9 +1,9 @@
 //! The engine's metrics. Labels are bounded: projection, consumer group (which names the workspace where a projector
-//! serves one), topic, partition, and the outcome of a batch.
+//! serves one), topic, partition, the outcome of a batch and the cause of parking.
 
 use std::time::Duration;
 
-use crate::status::PartitionStatus;
+use crate::status::{PartitionStatus, Status};
 
 /// Whose metrics they are.
 #[derive(Debug, Clone)]
@@ -29,18 +29,47 @@ impl Meter {
         }
     }
 
-    /// Where a partition stands; `now` in Unix milliseconds.
-    pub(crate) fn partition(&self, partition: i32, status: &PartitionStatus, now: i64) {
-        let labels = [
+    /// Records were parked.
+    pub(crate) fn parked(&self, cause: &'static str, facts: usize) {
+        let labels =
+            [("projection", self.projection.clone()), ("group", self.group.clone()), ("cause", cause.to_owned())];
+        metrics::counter!("helix_projector_parked_facts_total", &labels).increment(facts as u64);
+    }
+
+    fn of_partition(&self, partition: i32) -> [(&'static str, String); 4] {
+        [
             ("projection", self.projection.clone()),
             ("group", self.group.clone()),
             ("topic", self.topic.clone()),
             ("partition", partition.to_string()),
-        ];
-        let behind = status.high_water.map_or(0, |end| (end - status.next_offset.0).max(0));
-        let waited = status.applied_timestamp.filter(|_| behind > 0).map_or(0, |at| (now - at).max(0));
+        ]
+    }
+
+    /// Where a partition stands; `now` in Unix milliseconds. A lag that is not known is no number.
+    pub(crate) fn partition(&self, partition: i32, status: &PartitionStatus, now: i64) {
+        let labels = self.of_partition(partition);
+        let behind = status.behind().map_or(f64::NAN, |facts| facts as f64);
+        let waited = status.behind_millis(now).map_or(f64::NAN, |millis| millis as f64 / 1000.0);
         metrics::gauge!("helix_projector_next_offset", &labels).set(status.next_offset.0 as f64);
-        metrics::gauge!("helix_projector_lag_facts", &labels).set(behind as f64);
-        metrics::gauge!("helix_projector_lag_seconds", &labels).set(waited as f64 / 1000.0);
+        metrics::gauge!("helix_projector_lag_facts", &labels).set(behind);
+        metrics::gauge!("helix_projector_lag_seconds", &labels).set(waited);
+        metrics::gauge!("helix_projector_parked_keys", &labels).set(status.parked_keys as f64);
+    }
+
+    /// A partition is no longer ours: its keys and its lag count where it is now.
+    pub(crate) fn released(&self, partition: i32) {
+        let labels = self.of_partition(partition);
+        for name in ["helix_projector_lag_facts", "helix_projector_lag_seconds", "helix_projector_parked_keys"] {
+            metrics::gauge!(name, &labels).set(0.0);
+        }
+    }
+
+    /// How the engine itself is: what it holds, and how old its word about that is.
+    pub(crate) fn engine(&self, status: &Status) {
+        let labels = [("projection", self.projection.clone()), ("group", self.group.clone())];
+        metrics::gauge!("helix_projector_held_facts", &labels).set(status.held() as f64);
+        metrics::gauge!("helix_projector_paused", &labels).set(if status.paused() { 1.0 } else { 0.0 });
+        metrics::gauge!("helix_projector_meter_age_seconds", &labels).set(status.meter_age().as_secs_f64());
+        metrics::gauge!("helix_projector_loop_age_seconds", &labels).set(status.loop_age().as_secs_f64());
     }
 }

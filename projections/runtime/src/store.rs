@@ -83,7 +83,22 @@ impl fmt::Debug for Record {
     }
 }
 
-/// What one partition gives to a batch.
+/// A parked record as a store lists it: for `helix projection parked`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParkedEntry {
+    /// The projection that parked it.
+    pub projection: String,
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// What is parked, and why.
+    pub parked: Parked,
+    /// When it was parked, Unix milliseconds.
+    pub parked_at: i64,
+}
+
+/// What one partition gives to a batch: all of it from `from` up to `to`, each record either to be applied or to be parked.
 #[derive(Debug, Clone)]
 pub struct Slice {
     /// The partition.
@@ -94,7 +109,7 @@ pub struct Slice {
     pub from: NextOffset,
     /// Progress after the batch: the set.
     pub to: NextOffset,
-    /// Its records to apply, in order.
+    /// Its records to apply, in order; none where all of them are parked.
     pub records: Vec<Record>,
     /// Its records to park, in order: stored in the same atomic step.
     pub parked: Vec<Parked>,
@@ -110,16 +125,22 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// How many records.
+    /// How many records are to be applied.
     #[must_use]
     pub fn len(&self) -> usize {
         self.slices.iter().map(|slice| slice.records.len()).sum()
     }
 
-    /// Whether there is nothing in it.
+    /// How many records are to be parked.
+    #[must_use]
+    pub fn parked(&self) -> usize {
+        self.slices.iter().map(|slice| slice.parked.len()).sum()
+    }
+
+    /// Whether there is nothing in it: neither to apply nor to park. A batch that is all parked still moves progress.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.slices.iter().all(|slice| slice.records.is_empty())
+        self.slices.iter().all(|slice| slice.records.is_empty() && slice.parked.is_empty())
     }
 }
 
@@ -162,6 +183,15 @@ impl StoreError {
     }
 }
 
+/// How a projection stands in its store.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Standing {
+    /// Where the partitions stand that were asked for; their `parked` need not be told.
+    pub positions: Vec<Position>,
+    /// An operator paused the projection: nothing is to be applied until the store says otherwise.
+    pub paused: bool,
+}
+
 /// Where a projection's rows and progress live.
 #[async_trait]
 pub trait Store: Send {
@@ -176,15 +206,17 @@ pub trait Store: Send {
     /// and set), or nothing at all.
     async fn apply(&mut self, batch: &Batch) -> Result<(), StoreError>;
 
-    /// Where partitions stand now, as stored; `None` where the store does not say. The engine asks about once a second, so
-    /// that an instance with nothing to write notices too that another took its partitions, or threw the rows away.
-    async fn standing(&mut self, _topic: &str, _partitions: &[i32]) -> Result<Option<Vec<Position>>, StoreError> {
+    /// How the projection stands now, as stored; `None` where the store does not say. The engine asks after each acquisition
+    /// and about once a second before the beat, always for all partitions that this instance holds, so that an instance with
+    /// nothing to write notices too that another took its partitions, or threw the rows away, or that an operator paused the
+    /// projection.
+    async fn standing(&mut self, _topic: &str, _partitions: &[i32]) -> Result<Option<Standing>, StoreError> {
         Ok(None)
     }
 
-    /// Told about once a second how far behind the log this instance is, also when nothing happens. For stores that
-    /// show their own freshness; failures are logged and forgotten.
-    async fn beat(&mut self, _lag: Lag) -> Result<(), StoreError> {
+    /// Told about once a second how far behind the log this instance is, also when nothing happens; `None` while the end of
+    /// the log is not known, or no partition is held. For stores that show their own freshness; failures are logged and forgotten.
+    async fn beat(&mut self, _lag: Option<Lag>) -> Result<(), StoreError> {
         Ok(())
     }
 }

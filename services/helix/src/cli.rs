@@ -34,6 +34,12 @@ pub(crate) enum ServiceVerb {
         /// Which.
         projection: Projection,
     },
+    /// Decide what nobody says: wrap-ups that expired, calls that nobody ended, agents who went silent, days that ended.
+    Automation {
+        /// Instead: forget what is remembered, so that the log is read anew. What was decided stays decided.
+        #[arg(long)]
+        rebuild: bool,
+    },
     /// Serve one workspace's supervisors: board, events, web monitor.
     Sidecar {
         /// The workspace's slug.
@@ -233,9 +239,9 @@ pub(crate) enum AuditVerb {
         /// Only this workspace.
         #[arg(long)]
         workspace: Option<String>,
-        /// Only this projection.
-        #[arg(long, default_value = "postgres")]
-        projection: Projection,
+        /// Only this projection; all that keep rows where none is named.
+        #[arg(long)]
+        projection: Option<Projection>,
         /// As JSON.
         #[arg(long)]
         json: bool,
@@ -244,19 +250,103 @@ pub(crate) enum AuditVerb {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ProjectionVerb {
-    /// Show where each partition of the Postgres projection stands.
+    /// Show where each partition of the projections in Postgres stands.
     List {
         /// As JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Throw a projection away and build it again from the log.
+    /// Build the rows again from the log, beside the live ones. An interrupted rebuild goes on where it was left.
     Rebuild {
         /// Which.
+        #[arg(default_value = "postgres")]
+        projection: Projection,
+        /// Only this workspace's rows.
+        #[arg(long, value_name = "SLUG")]
+        workspace: Option<String>,
+        /// Swap the rows at once when they are there.
+        #[arg(long)]
+        cut_over: bool,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Compare the rebuilt rows with the live ones: roots, counts, rows that differ with their facts. Exit code 1 where
+    /// they differ.
+    Diff {
+        /// Which.
+        #[arg(default_value = "postgres")]
+        projection: Projection,
+        /// Rows to show of each workspace.
+        #[arg(long, default_value_t = 20, value_name = "COUNT")]
+        limit: usize,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make the rebuilt rows the live ones, in one transaction. What was live is kept beside them.
+    CutOver {
+        /// Which.
+        #[arg(default_value = "postgres")]
         projection: Projection,
         /// As JSON.
         #[arg(long)]
         json: bool,
+    },
+    /// Make what was live before the cut-over live again, brought up to date, in one transaction.
+    CutBack {
+        /// Which.
+        #[arg(default_value = "postgres")]
+        projection: Projection,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Drop the rows that stand beside the live ones.
+    Discard {
+        /// Which.
+        #[arg(default_value = "postgres")]
+        projection: Projection,
+    },
+    /// Show facts that were set aside because they, or one before them of their key, could not be applied.
+    Parked {
+        /// Only of this projection, as `postgres` or `forward:ramaiah`.
+        #[arg(long)]
+        projection: Option<String>,
+        /// Only of this workspace.
+        #[arg(long, value_name = "SLUG")]
+        workspace: Option<String>,
+        /// Only of this key, as `ramaiah/agent.one`.
+        #[arg(long)]
+        key: Option<String>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Apply what is parked of a key, in order; nothing changes where one of it still cannot be applied.
+    Unpark {
+        /// Which.
+        #[arg(default_value = "postgres")]
+        projection: Projection,
+        /// The key, as `helix projection parked` shows it.
+        #[arg(long)]
+        key: String,
+        /// Only show the rows that would change.
+        #[arg(long)]
+        dry_run: bool,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let a projection rest: it keeps its partitions and applies nothing.
+    Pause {
+        /// Its name, as `helix projection list` shows it.
+        projection: String,
+    },
+    /// Let a paused projection go on.
+    Resume {
+        /// Its name, as `helix projection list` shows it.
+        projection: String,
     },
 }
 

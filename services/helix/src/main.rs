@@ -3,10 +3,14 @@
 //! Verbs only read flags and configuration and call the part they name; what a part does is in its own crate. Exit codes:
 //! 0 done, 1 a check failed, 2 usage, 3 a component cannot be reached (contract.md, CLI).
 
+mod audit;
+mod automation;
+mod books;
 mod cli;
 mod failure;
 mod housekeeping;
 mod past_boards;
+mod projection;
 mod projectors;
 mod redrive;
 mod replay;
@@ -56,9 +60,10 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             ServiceVerb::Ingest => services::ingest(config).await,
             ServiceVerb::Sidecar { workspace } => services::sidecar(config, &workspace).await,
             ServiceVerb::Project { projection } => projectors::run(config, projection).await,
+            ServiceVerb::Automation { rebuild } => automation::run(config, rebuild).await,
             ServiceVerb::Replay(verb) => replay::replay(config, verb).await,
-            ServiceVerb::Audit(verb) => replay::audit(config, verb).await,
-            ServiceVerb::Projection(verb) => replay::projection(config, verb).await,
+            ServiceVerb::Audit(verb) => audit::audit(config, verb).await,
+            ServiceVerb::Projection(verb) => projection::projection(config, verb).await,
             ServiceVerb::Redrive(verb) => redrive::redrive(config, verb).await,
             ServiceVerb::Unrouted(verb) => redrive::unrouted(config, verb).await,
             ServiceVerb::Rejected(verb) => redrive::rejected(config, verb).await,

@@ -44,7 +44,7 @@ impl PastBoards for FromLog {
         };
         let moment = Moment { at: OccurredAt::from_millis(as_of.timestamp_millis()), clock };
         let stop = Stop::default();
-        let (workspace, settings, asked) = (self.workspace.clone(), self.settings, stop.clone());
+        let (workspace, settings, asked) = (self.workspace.clone(), self.settings.clone(), stop.clone());
         let folding = tokio::task::spawn_blocking(move || fold_board(&log, &workspace, settings, Some(moment), &asked));
         let folded = tokio::time::timeout(PATIENCE, folding).await;
         stop.stop();

@@ -1,6 +1,6 @@
 //! `helix project`: an engine over a store, with health and metrics beside it.
 
-use std::{collections::BTreeMap, path::Path, process::ExitCode, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use helix_clickhouse::ClickHouseStore;
 use helix_forward::{ForwardStore, Trouble};
@@ -12,7 +12,7 @@ use helix_kit::{
 use helix_live::Decoder;
 use helix_postgres::{AllSettings, PostgresStore, ProgressOf};
 use helix_replay::{ReplayError, log::FactLog};
-use helix_runtime::{Engine, EngineConfig, Membership, Status, Store};
+use helix_runtime::{Engine, EngineConfig, Membership, PARK_LIMIT, Status, Store, Watch};
 use helix_schemas::{
     codec::Codec,
     fact::Fact,
@@ -24,6 +24,7 @@ use sqlx::PgPool;
 use tokio::{sync::watch, task::AbortHandle};
 
 use crate::{
+    books,
     cli::Projection,
     failure::Failure,
     setup::{load, metrics, settings},
@@ -51,11 +52,10 @@ pub(crate) fn engine_config(
         batch_records: own.batch_facts,
         batch_bytes: own.batch_kib * 1024,
         batch_time: own.batch_time,
+        park_limit: PARK_LIMIT,
+        watch: Watch::default(),
     }
 }
-
-/// The group in which instances of the Postgres projector share partitions.
-pub(crate) const POSTGRES_GROUP: &str = "helix-postgres";
 
 pub(crate) async fn run(config: Option<&Path>, projection: Projection) -> Result<ExitCode, Failure> {
     let config = load(config)?;
@@ -72,7 +72,22 @@ pub(crate) async fn run(config: Option<&Path>, projection: Projection) -> Result
         Projection::Live => "project-live",
         Projection::Forward => "project-forward",
     };
-    let listener = bind(own.listen, name).await?;
+    beside(own.listen, name, async |readiness, stopped| match projection {
+        Projection::Postgres => postgres(&config, &own, readiness, stopped).await,
+        Projection::Clickhouse => clickhouse(&config, &own, readiness, stopped).await,
+        Projection::Live => live(&config, &own, readiness, stopped).await,
+        Projection::Forward => forward(&config, &own, readiness, stopped).await,
+    })
+    .await
+}
+
+/// Runs an engine with health and metrics beside it, until it ends or the process is told to stop.
+pub(crate) async fn beside(
+    listen: SocketAddr,
+    name: &'static str,
+    work: impl AsyncFnOnce(&Readiness, watch::Receiver<bool>) -> Result<(), Failure>,
+) -> Result<ExitCode, Failure> {
+    let listener = bind(listen, name).await?;
     let readiness = Readiness::default();
     readiness.not_ready(STORE, "the store has not been opened yet");
     readiness.not_ready(CONSUMER, "no partition has been acquired yet");
@@ -84,24 +99,19 @@ pub(crate) async fn run(config: Option<&Path>, projection: Projection) -> Result
         let _told = stop.send(true);
     });
     let serving = tokio::spawn(serve(listener, routes, Limits::default(), until(stopped.clone())));
-    let outcome = match projection {
-        Projection::Postgres => postgres(&config, &own, &readiness, stopped).await,
-        Projection::Clickhouse => clickhouse(&config, &own, &readiness, stopped).await,
-        Projection::Live => live(&config, &own, &readiness, stopped).await,
-        Projection::Forward => forward(&config, &own, &readiness, stopped).await,
-    };
+    let outcome = work(&readiness, stopped).await;
     readiness.drain();
     serving.abort();
     outcome.map(|()| ExitCode::SUCCESS)
 }
 
-async fn until(mut stopped: watch::Receiver<bool>) {
+pub(crate) async fn until(mut stopped: watch::Receiver<bool>) {
     // An error means that the sender is gone: nobody could stop us any more, so we stop.
     let _ended = stopped.wait_for(|stop| *stop).await;
 }
 
 /// Asks until the component answers or the process is told to stop (`None`).
-async fn patiently<T, E: std::error::Error>(
+pub(crate) async fn patiently<T, E: std::error::Error>(
     what: &'static str,
     stopped: &watch::Receiver<bool>,
     readiness: &Readiness,
@@ -126,7 +136,7 @@ async fn patiently<T, E: std::error::Error>(
     }
 }
 
-async fn codec(
+pub(crate) async fn codec(
     config: &Config,
     stopped: &watch::Receiver<bool>,
     readiness: &Readiness,
@@ -143,10 +153,10 @@ async fn codec(
 fn watch_status(status: Status, readiness: Readiness, part: String) -> AbortHandle {
     let watching = tokio::spawn(async move {
         loop {
-            if status.partitions().is_empty() {
-                readiness.not_ready(&part, "no partition has been acquired yet");
-            } else {
-                readiness.ready(&part);
+            match (status.partitions().is_empty(), status.trouble()) {
+                (true, _) => readiness.not_ready(&part, "no partition has been acquired yet"),
+                (false, Some(trouble)) => readiness.degraded(&part, trouble.to_string()),
+                (false, None) => readiness.ready(&part),
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
@@ -154,7 +164,7 @@ fn watch_status(status: Status, readiness: Readiness, part: String) -> AbortHand
     watching.abort_handle()
 }
 
-async fn drive<S: Store + 'static>(
+pub(crate) async fn drive<S: Store + 'static>(
     engine: Engine<S>,
     readiness: &Readiness,
     stopped: watch::Receiver<bool>,
@@ -187,9 +197,12 @@ async fn postgres(
     let Some(pool) = open_postgres(config, readiness, &stopped).await else {
         return Ok(());
     };
+    let checking = tokio::spawn(books::keep(pool.clone(), settings.clone()));
     let store = PostgresStore::new(pool, registry, codec, settings);
-    let engine = engine_config(config, own, POSTGRES_GROUP.to_owned(), Membership::Group);
-    drive(Engine::new(engine, store), readiness, stopped).await
+    let engine = engine_config(config, own, "helix-postgres".to_owned(), Membership::Group);
+    let outcome = drive(Engine::new(engine, store), readiness, stopped).await;
+    checking.abort();
+    outcome
 }
 
 async fn clickhouse(
@@ -255,7 +268,7 @@ async fn live(
                     engine.clone(),
                     &url,
                     workspace.clone(),
-                    own_settings,
+                    own_settings.clone(),
                     decoder.clone(),
                     stopped.clone(),
                     told,

@@ -37,7 +37,7 @@ pub(crate) async fn sidecar(config: Option<&Path>, workspace: &str) -> Result<Ex
     };
     let listener = bind(own.sidecar_listen, "the sidecar").await?;
     let slug = WorkspaceId::new(workspace).map_err(|error| Failure::of(2, &error))?;
-    let own_settings = settings(&config)?.get(&slug).copied().unwrap_or_default();
+    let own_settings = settings(&config)?.get(&slug).cloned().unwrap_or_default();
     let past_boards = FromLog::new(config.clone(), slug, own_settings);
     let extensions = Extensions { past_boards: Some(past_boards), routes: None };
     helix_sidecar::run_with(config, workspace, listener, metrics("sidecar")?, shutdown_signal(), extensions)

@@ -2,8 +2,11 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use helix_fold::settings::Settings;
-use helix_kit::{config::Config, telemetry};
+use helix_fold::settings::{Priority, Rules, Settings};
+use helix_kit::{
+    config::{Config, RulesConfig},
+    telemetry,
+};
 use helix_schemas::names::WorkspaceId;
 
 use crate::failure::Failure;
@@ -33,8 +36,48 @@ pub(crate) fn settings(config: &Config) -> Result<BTreeMap<WorkspaceId, Settings
             short_abandon_seconds: workspace.short_abandon_seconds,
             service_level_seconds: workspace.service_level_seconds,
             zone,
+            country_code: workspace.country_code.clone(),
+            rules: rules(&workspace.rules),
         };
         all.insert(slug, own);
     }
     Ok(all)
+}
+
+fn rules(config: &RulesConfig) -> Rules {
+    let priority = &config.priority;
+    Rules {
+        due_after_seconds: config.due_after_seconds,
+        attempts: config.attempts,
+        priority: Priority {
+            missed: priority.missed,
+            short_abandon: priority.short_abandon,
+            repeat: priority.repeat,
+            repeat_most: priority.repeat_most,
+            repeat_window_seconds: priority.repeat_window_seconds,
+            per_attempt: priority.per_attempt,
+            spam: priority.spam,
+        },
+        spam_dispositions: config.spam_dispositions.iter().cloned().collect(),
+    }
+}
+
+/// Where ClickHouse is.
+pub(crate) fn clickhouse_options(config: &Config) -> helix_clickhouse::Options {
+    helix_clickhouse::Options {
+        url: config.clickhouse.url.clone(),
+        database: config.clickhouse.database.clone(),
+        user: config.clickhouse.user.clone(),
+        password: config.clickhouse.password.reveal().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_that_are_left_out_are_those_of_the_fold() {
+        assert_eq!(rules(&RulesConfig::default()), Rules::default());
+    }
 }

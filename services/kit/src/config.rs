@@ -51,6 +51,8 @@ pub struct Config {
     pub spool: SpoolConfig,
     /// The projectors, by name: `postgres`, `clickhouse`, `live`.
     pub project: ProjectConfig,
+    /// What presumes: wrap-ups that expired, calls that nobody ended, agents who went silent.
+    pub automation: ProjectorConfig,
     /// Tokens.
     pub auth: AuthConfig,
     /// Logs.
@@ -323,6 +325,9 @@ pub struct WorkspaceConfig {
     pub name: String,
     /// IANA zone of its days.
     pub zone: String,
+    /// What stands before its callers' national numbers, digits alone.
+    #[serde(default = "india")]
+    pub country_code: String,
     /// Which of `[accounts]` its callbacks come from; not needed where there is one.
     #[serde(default)]
     pub account: Option<String>,
@@ -332,6 +337,9 @@ pub struct WorkspaceConfig {
     /// Events it may have taken.
     #[serde(default)]
     pub rate: RateConfig,
+    /// After how long automation presumes what nobody says.
+    #[serde(default)]
+    pub automation: AutomationConfig,
     /// A sidecar of its own that speaks the older contract, to which `project forward` delivers its facts.
     #[serde(default)]
     pub forward: Option<ForwardConfig>,
@@ -357,9 +365,163 @@ pub struct WorkspaceConfig {
     /// An answer within this many seconds meets the service level.
     #[serde(default = "twenty")]
     pub service_level_seconds: i64,
+    /// How its missed calls are worked.
+    #[serde(default)]
+    pub rules: RulesConfig,
+    /// What its monitor calls a person for.
+    #[serde(default)]
+    pub alerts: Vec<AlertConfig>,
+    /// URL of the read models' database with the workspace's own role, for its sidecar; empty: `postgres.url`.
+    #[serde(default)]
+    pub postgres_url: Secret,
+    /// The workspace's own user of ClickHouse, for its sidecar; empty: that of `[clickhouse]`.
+    #[serde(default)]
+    pub clickhouse_user: String,
+    /// Its password.
+    #[serde(default)]
+    pub clickhouse_password: Secret,
     /// People who may sign in with a password.
     #[serde(default)]
     pub users: Vec<UserConfig>,
+}
+
+/// `[[workspaces.<slug>.alerts]]`: a bound, above or below which a person is called.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct AlertConfig {
+    /// What is read.
+    pub metric: AlertMetric,
+    /// Called while it is above this,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub above: Option<i64>,
+    /// or below this: one of the two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub below: Option<i64>,
+}
+
+/// What an alert can read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AlertMetric {
+    /// Seconds that the caller who waits longest has waited.
+    LongestWait,
+    /// Callers who wait while no agent is ready.
+    NoneReady,
+    /// Callers who wait.
+    WaitingCallers,
+    /// Percent of the day's calls that were answered in time.
+    ServiceLevel,
+    /// Open missed calls that are past their time.
+    OverdueMissedCalls,
+    /// Open missed calls.
+    OpenMissedCalls,
+}
+
+/// `[workspaces.<slug>.automation]`: whole seconds; "0s" turns a rule off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AutomationConfig {
+    /// A wrap-up that lasts longer has expired: the agent is ready.
+    #[serde(with = "humantime_serde")]
+    pub wrap_up: Duration,
+    /// A call whose agent is ready or offline this long after its last sign of life has ended.
+    #[serde(with = "humantime_serde")]
+    pub call_grace: Duration,
+    /// An answered call without a sign of life for longer has ended.
+    #[serde(with = "humantime_serde")]
+    pub call: Duration,
+    /// A call that nobody answered, without a sign of life for longer, has ended.
+    #[serde(with = "humantime_serde")]
+    pub waiting: Duration,
+    /// An agent who is signed in and silent for longer is offline.
+    #[serde(with = "humantime_serde")]
+    pub silence: Duration,
+    /// Sessions of agents who have been silent since before midnight are closed this long after it.
+    #[serde(with = "humantime_serde")]
+    pub day_end: Duration,
+}
+
+impl Default for AutomationConfig {
+    fn default() -> Self {
+        let hours = |hours: u64| Duration::from_secs(hours * 3600);
+        Self {
+            wrap_up: Duration::from_secs(30),
+            call_grace: Duration::from_secs(10),
+            call: hours(4),
+            waiting: hours(1),
+            silence: hours(4),
+            day_end: hours(4),
+        }
+    }
+}
+
+impl AutomationConfig {
+    /// Every bound with its key.
+    #[must_use]
+    pub const fn bounds(&self) -> [(&'static str, Duration); 6] {
+        [
+            ("wrap_up", self.wrap_up),
+            ("call_grace", self.call_grace),
+            ("call", self.call),
+            ("waiting", self.waiting),
+            ("silence", self.silence),
+            ("day_end", self.day_end),
+        ]
+    }
+}
+
+/// `[workspaces.<slug>.rules]`: missed calls (docs/rules.md).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RulesConfig {
+    /// A missed call should be called back within this many seconds.
+    pub due_after_seconds: i64,
+    /// So many unanswered attempts close it; 0: none does.
+    pub attempts: i64,
+    /// How urgent it is: the sum of what applies.
+    pub priority: PriorityConfig,
+    /// An earlier answered call of the caller with one of these dispositions makes its later ones spam.
+    pub spam_dispositions: Vec<String>,
+}
+
+/// `[workspaces.<slug>.rules.priority]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PriorityConfig {
+    /// Of a missed call.
+    pub missed: i64,
+    /// Of a short abandon.
+    pub short_abandon: i64,
+    /// For each other missed call of the caller within the window before,
+    pub repeat: i64,
+    /// but so much at most.
+    pub repeat_most: i64,
+    /// The window.
+    pub repeat_window_seconds: i64,
+    /// For each attempt made; usually negative.
+    pub per_attempt: i64,
+    /// For a caller who is known as spam; usually negative.
+    pub spam: i64,
+}
+
+impl Default for RulesConfig {
+    fn default() -> Self {
+        Self { due_after_seconds: 600, attempts: 3, priority: PriorityConfig::default(), spam_dispositions: Vec::new() }
+    }
+}
+
+impl Default for PriorityConfig {
+    fn default() -> Self {
+        Self {
+            missed: 100,
+            short_abandon: 50,
+            repeat: 10,
+            repeat_most: 50,
+            repeat_window_seconds: 86_400,
+            per_attempt: -10,
+            spam: -80,
+        }
+    }
 }
 
 /// `[workspaces.<slug>.forward]`
@@ -385,6 +547,10 @@ const fn five_seconds() -> Duration {
 
 const fn eight() -> usize {
     8
+}
+
+fn india() -> String {
+    "91".to_owned()
 }
 
 const fn ten() -> i64 {

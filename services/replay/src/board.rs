@@ -62,7 +62,8 @@ pub fn fold_board(
     let cut = log.whole()?;
     let mut board = Board::new(workspace.clone(), settings);
     let mut version: u64 = 0;
-    log.read(&cut, stop, |_, fact| {
+    // What cannot be read is in no live board either.
+    let _set_aside = log.read(&cut, stop, |_, fact| {
         let takes = moment.is_none_or(|moment| moment.takes(fact.occurred_at, fact.received_at));
         if takes && !board.apply(&fact).is_empty() {
             version += 1;

@@ -15,7 +15,7 @@ use crate::{
     ReplayError,
     filter::Filter,
     line,
-    log::{FactLog, Stop},
+    log::{FactLog, Place, Stop},
 };
 
 /// What an export holds, so that it can be checked without us.
@@ -29,6 +29,8 @@ pub struct Manifest {
     pub kinds: BTreeMap<String, u64>,
     /// Offsets that were read, from (inclusive) until (exclusive), by partition.
     pub offsets: BTreeMap<i32, (i64, i64)>,
+    /// Records of these offsets that are no facts of ours, and in no line.
+    pub unreadable: Vec<Place>,
     /// SHA-256 of the file, hex.
     pub sha256: String,
 }
@@ -70,11 +72,14 @@ pub fn export(log: &FactLog, filter: &Filter, path: &Path, stop: &Stop) -> Resul
         }
         Ok(())
     });
-    if let Err(error) = read {
-        bar.abandon();
-        std::fs::remove_file(path).map_err(fault)?;
-        return Err(error);
-    }
+    let unreadable = match read {
+        Ok(unreadable) => unreadable,
+        Err(error) => {
+            bar.abandon();
+            std::fs::remove_file(path).map_err(fault)?;
+            return Err(error);
+        }
+    };
     out.flush().map_err(fault)?;
     out.inner.get_ref().sync_all().map_err(fault)?;
     bar.finish_and_clear();
@@ -83,6 +88,7 @@ pub fn export(log: &FactLog, filter: &Filter, path: &Path, stop: &Stop) -> Resul
         facts: kinds.values().sum(),
         kinds,
         offsets: cut.0,
+        unreadable,
         sha256: hex::encode(out.hash.finalize()),
     };
     let beside = path.with_file_name(format!("{}.manifest.json", manifest.file));

@@ -4,10 +4,12 @@
 //! - [`filter`] and [`line`]: which facts, and how one is written as JSON,
 //! - [`tail`], [`export`]: facts to a person and to a file with a manifest,
 //! - [`board`]: the board as of any past moment,
-//! - [`rebuild`]: a projection thrown away and built again,
+//! - [`rebuild`]: a generation of rows beside the live one, filled from the log,
+//! - [`evidence`]: the facts behind rows,
 //! - [`verify`]: a fresh fold of the log against the stored rows.
 
 pub mod board;
+pub mod evidence;
 pub mod export;
 pub mod filter;
 pub mod line;

@@ -9,7 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use helix_kit::config::Config;
+use helix_runtime::Record;
 use helix_schemas::{
     codec::{Codec, CodecError},
     fact::Fact,
@@ -22,6 +24,7 @@ use rdkafka::{
     error::KafkaError,
     types::RDKafkaErrorCode,
 };
+use serde::Serialize;
 use tokio::runtime::Handle;
 
 use crate::ReplayError;
@@ -62,12 +65,30 @@ impl Stop {
 }
 
 /// Where a record lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Place {
     /// Partition.
     pub partition: i32,
     /// Offset.
     pub offset: i64,
+}
+
+/// A record as it lies in the log.
+#[derive(Clone, Copy)]
+pub struct RawRecord<'a> {
+    /// Where.
+    pub place: Place,
+    /// Its key.
+    pub key: &'a [u8],
+    /// Its framed value.
+    pub value: &'a [u8],
+}
+
+impl std::fmt::Debug for RawRecord<'_> {
+    /// Coordinates only: values carry personal data.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RawRecord").field("place", &self.place).finish_non_exhaustive()
+    }
 }
 
 /// A cut of the topic: from (inclusive) until (exclusive), by partition.
@@ -158,7 +179,8 @@ impl FactLog {
         Ok(cut)
     }
 
-    /// Reads every fact of a cut, in order per partition. Blocking: call it from `spawn_blocking`.
+    /// Reads every fact of a cut, in order per partition. Blocking: call it from `spawn_blocking`. Gives the places of
+    /// records that are no facts of ours: every projector sets them aside, and the caller is to tell of them.
     ///
     /// # Errors
     /// [`ReplayError::Interrupted`] when `stop` says so; otherwise where the log cannot be read, or `each` refuses.
@@ -167,6 +189,28 @@ impl FactLog {
         cut: &Cut,
         stop: &Stop,
         mut each: impl FnMut(Place, Fact) -> Result<(), ReplayError>,
+    ) -> Result<Vec<Place>, ReplayError> {
+        let mut unreadable = Vec::new();
+        self.read_records(cut, stop, |record| match self.decode(record.place, record.value) {
+            Ok(fact) => each(record.place, fact),
+            Err(ReplayError::Record { .. }) => {
+                unreadable.push(record.place);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        })?;
+        Ok(unreadable)
+    }
+
+    /// Reads every record of a cut undecoded, in order per partition. Blocking: call it from `spawn_blocking`.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_records(
+        &self,
+        cut: &Cut,
+        stop: &Stop,
+        mut each: impl FnMut(RawRecord<'_>) -> Result<(), ReplayError>,
     ) -> Result<(), ReplayError> {
         let mut open: BTreeMap<i32, i64> =
             cut.0.iter().filter(|(_, (from, until))| from < until).map(|(id, (_, until))| (*id, *until)).collect();
@@ -191,7 +235,8 @@ impl FactLog {
                         continue;
                     };
                     if place.offset < until {
-                        each(place, self.decode(place, message.payload().unwrap_or_default())?)?;
+                        let (key, value) = (message.key().unwrap_or_default(), message.payload().unwrap_or_default());
+                        each(RawRecord { place, key, value })?;
                     }
                     if place.offset + 1 >= until {
                         open.remove(&place.partition);
@@ -207,7 +252,15 @@ impl FactLog {
         Ok(())
     }
 
-    /// Follows the topic from these offsets until `stop`. Blocking.
+    /// A reader of single ranges, which keeps its connection from one to the next.
+    ///
+    /// # Errors
+    /// [`ReplayError::Unreachable`].
+    pub fn ranges(&self) -> Result<RangeReader, ReplayError> {
+        Ok(RangeReader { consumer: self.consumer()? })
+    }
+
+    /// Follows the topic from these offsets until `stop`. Blocking. As [`Self::read`] otherwise.
     ///
     /// # Errors
     /// Where the log cannot be read, or `each` refuses.
@@ -216,20 +269,25 @@ impl FactLog {
         from: &BTreeMap<i32, i64>,
         stop: &Stop,
         mut each: impl FnMut(Place, Fact) -> Result<(), ReplayError>,
-    ) -> Result<(), ReplayError> {
+    ) -> Result<Vec<Place>, ReplayError> {
+        let mut unreadable = Vec::new();
         let consumer = self.consumer()?;
         self.assign(&consumer, from.iter().map(|(id, offset)| (*id, *offset)))?;
         while !stop.stopped() {
             match consumer.poll(POLL) {
                 Some(Ok(message)) => {
                     let place = Place { partition: message.partition(), offset: message.offset() };
-                    each(place, self.decode(place, message.payload().unwrap_or_default())?)?;
+                    match self.decode(place, message.payload().unwrap_or_default()) {
+                        Ok(fact) => each(place, fact)?,
+                        Err(ReplayError::Record { .. }) => unreadable.push(place),
+                        Err(error) => return Err(error),
+                    }
                 }
                 Some(Err(error)) => transient(error)?,
                 None => {}
             }
         }
-        Ok(())
+        Ok(unreadable)
     }
 
     fn assign(&self, consumer: &BaseConsumer, from: impl Iterator<Item = (i32, i64)>) -> Result<(), ReplayError> {
@@ -241,7 +299,11 @@ impl FactLog {
         consumer.assign(&list).map_err(fault)
     }
 
-    fn decode(&self, place: Place, value: &[u8]) -> Result<Fact, ReplayError> {
+    /// Decodes a record's value; a schema that is new to this process is asked of the registry. Blocking.
+    ///
+    /// # Errors
+    /// [`ReplayError::Record`] where it cannot be read.
+    pub fn decode(&self, place: Place, value: &[u8]) -> Result<Fact, ReplayError> {
         let bad = |reason: String| ReplayError::Record { partition: place.partition, offset: place.offset, reason };
         match self.codec.decode(value) {
             Err(CodecError::UnknownSchema(_)) => {
@@ -249,6 +311,54 @@ impl FactLog {
             }
             decoded => decoded.map_err(|error| bad(error.to_string())),
         }
+    }
+}
+
+/// Reads one range of a partition after the other.
+pub struct RangeReader {
+    consumer: BaseConsumer,
+}
+
+impl std::fmt::Debug for RangeReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RangeReader")
+    }
+}
+
+impl RangeReader {
+    /// The records of a partition from (inclusive) until (exclusive), undecoded. Blocking.
+    ///
+    /// # Errors
+    /// Where the log cannot be read, or no longer holds them.
+    pub fn read(&self, partition: i32, from: i64, until: i64) -> Result<Vec<Record>, ReplayError> {
+        let fault = |error| ReplayError::unreachable("the log", error);
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topics::FACTS, partition, Offset::Offset(from)).map_err(fault)?;
+        self.consumer.assign(&list).map_err(fault)?;
+        let mut records = Vec::with_capacity(usize::try_from(until - from).unwrap_or(0));
+        let mut next = from;
+        let mut heard = Instant::now();
+        while next < until {
+            match self.consumer.poll(POLL) {
+                Some(Ok(message)) => {
+                    heard = Instant::now();
+                    next = message.offset() + 1;
+                    if message.offset() < until {
+                        records.push(Record {
+                            offset: helix_runtime::Offset(message.offset()),
+                            key: Bytes::copy_from_slice(message.key().unwrap_or_default()),
+                            value: Bytes::copy_from_slice(message.payload().unwrap_or_default()),
+                        });
+                    }
+                }
+                Some(Err(error)) => transient(error)?,
+                None if heard.elapsed() > SILENCE => {
+                    return Err(ReplayError::unreachable("the log", "no record within 20 s though more are due"));
+                }
+                None => {}
+            }
+        }
+        Ok(records)
     }
 }
 

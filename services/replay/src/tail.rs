@@ -9,7 +9,7 @@ use crate::{
     ReplayError,
     filter::Filter,
     line,
-    log::{FactLog, Stop},
+    log::{FactLog, Place, Stop},
 };
 
 /// Where to begin.
@@ -22,7 +22,7 @@ pub enum From {
 }
 
 /// Writes facts that the filter takes, one a line, until `stop`; with `follow` false until the end of the log as it was.
-/// Blocking.
+/// Blocking. Gives the places of records that are no facts of ours.
 ///
 /// # Errors
 /// Where the log cannot be read.
@@ -34,7 +34,7 @@ pub fn tail(
     json: bool,
     stop: &Stop,
     out: &mut impl Write,
-) -> Result<(), ReplayError> {
+) -> Result<Vec<Place>, ReplayError> {
     let mut cut = log.whole()?;
     if let From::Last(count) = from {
         for (low, high) in cut.0.values_mut() {
@@ -61,13 +61,15 @@ pub fn tail(
     } else {
         log.read(&cut, stop, &mut each)
     };
-    match read {
-        Ok(()) | Err(ReplayError::Interrupted) => match out.flush() {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(ReplayError::File { path: "stdout".to_owned(), source: error })
-            }
-            Ok(()) | Err(_) => Ok(()),
-        },
-        other => other,
+    let unreadable = match read {
+        Ok(unreadable) => unreadable,
+        Err(ReplayError::Interrupted) => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    match out.flush() {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(ReplayError::File { path: "stdout".to_owned(), source: error })
+        }
+        Ok(()) | Err(_) => Ok(unreadable),
     }
 }

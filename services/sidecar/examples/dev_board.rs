@@ -1,10 +1,16 @@
-//! A board that moves, without Kafka: a Redis of its own, the live store fed with invented facts, and the sidecar on
-//! port 4190 (or the first argument). Prints a sign-in and a link.
+//! A board that moves, without Kafka: a Redis and a Postgres of its own, librdkafka's mock cluster for a log, the stores fed
+//! with invented facts, and the sidecar on port 4190 (or the first argument). Prints a sign-in and a link. There is no
+//! ClickHouse: one call alone says so.
 //!
 //! `cargo run -p helix-sidecar --example dev_board [port] [agents]`
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::wildcard_enum_match_arm)] // A tool of development.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::wildcard_enum_match_arm)] // A tool of development.
 
+#[path = "../tests/sidecar/hospital.rs"]
+mod hospital;
+#[allow(dead_code)]
+#[path = "../../../projections/postgres/tests/postgres/server.rs"]
+mod server;
 #[path = "../tests/sidecar/stage.rs"]
 mod stage;
 #[path = "../../../projections/live/tests/support/mod.rs"]
@@ -13,9 +19,10 @@ mod support;
 use std::time::Duration;
 
 use chrono::Utc;
-use helix_kit::auth::Role;
+use helix_kit::{auth::Role, secret::Secret};
 use helix_runtime::{Lag, Store};
 use helix_schemas::fact::{AgentState, Fact};
+use hospital::{Broker, Records};
 use support::{Facts, Feeder, Log, TestRedis};
 
 const PAUSES: [&str; 4] = ["lunch", "tea", "training", "signed_in"];
@@ -116,7 +123,13 @@ async fn main() {
     let port: u16 = std::env::args().nth(1).map_or(4190, |text| text.parse().unwrap());
     let agents: usize = std::env::args().nth(2).map_or(14, |text| text.parse().unwrap());
     let redis = TestRedis::start();
-    let stage = stage::Stage::set(&redis.url()).await;
+    let (broker, records) = (Broker::start().await, Records::empty().await);
+    broker.project(records.pool.clone());
+    let mut stage = stage::Stage::set(&redis.url()).await;
+    stage.own().postgres_url = Secret::new(records.url());
+    stage.config.log.brokers = broker.brokers();
+    stage.config.registry.url = broker.registry_url.clone();
+    stage.config.clickhouse.url = "http://127.0.0.1:9".to_owned();
     let mut feeder = Feeder::acquire(support::store(&redis.url(), stage::WORKSPACE), Log::default()).await;
     let start = Utc::now().timestamp_millis() - 3_600_000;
     let facts = Facts { start, delay: 0, ..Facts::of(stage::WORKSPACE) };
@@ -129,6 +142,7 @@ async fn main() {
     let mut day = Day { facts, dice: Dice(42), agents: agents.collect(), waiting: Vec::new(), calls: 0 };
     let past: Vec<Fact> = (0..3600).flat_map(|second| day.step(second)).collect();
     feeder.feed(&past).await.unwrap();
+    broker.append(&past).await;
     let running = stage.start(([127, 0, 0, 1], port).into(), helix_sidecar::Extensions::default()).await;
     println!("{}/  supervisor@ramaiah.example / {}", running.url, stage::PASSWORD);
     for role in [Role::Supervisor, Role::Analyst, Role::Agent] {
@@ -140,6 +154,7 @@ async fn main() {
         let second = (Utc::now().timestamp_millis() - start) / 1000;
         let facts = day.step(second);
         feeder.feed(&facts).await.unwrap();
-        feeder.store.beat(Lag::default()).await.unwrap();
+        broker.append(&facts).await;
+        feeder.store.beat(Some(Lag::default())).await.unwrap();
     }
 }

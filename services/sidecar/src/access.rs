@@ -1,4 +1,5 @@
-//! Who is asking: the bearer token of each request, checked against the key set and this workspace.
+//! Who is asking: the bearer token of each request, checked against the key set and this workspace; and what a role may do
+//! and see, in one place ([`Viewer::may`], [`Sight`]).
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use helix_kit::{
 };
 use helix_schemas::names::{AgentId, WorkspaceId};
 
-use crate::view::Audience;
+use crate::view::{Audience, mask};
 
 /// What is needed to know who is asking. Cheap to clone; the state of routes that others add.
 #[derive(Debug, Clone)]
@@ -34,7 +35,78 @@ pub struct Viewer {
     pub expires_at: i64,
 }
 
+/// What a request is about, as far as roles are concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// The workspace, agents, calls and metrics: an agent is shown the own part of them.
+    Records,
+    /// The missed calls, which belong to nobody.
+    Worklist,
+    /// Working on missed calls.
+    WorkOnMissedCalls,
+}
+
+impl Part {
+    const fn is_open_to(self, role: Role) -> bool {
+        match (self, role) {
+            (Self::Records, _)
+            | (_, Role::Admin | Role::Supervisor)
+            | (Self::Worklist, Role::Analyst | Role::Auditor) => true,
+            (Self::Worklist | Self::WorkOnMissedCalls, Role::Agent)
+            | (Self::WorkOnMissedCalls, Role::Analyst | Role::Auditor) => false,
+        }
+    }
+}
+
+/// What a person is shown of records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sight {
+    /// The one agent whose records these are; the outer `None`: everybody's. A token of role `agent` that names no agent
+    /// is shown nobody's.
+    own: Option<Option<AgentId>>,
+    numbers: bool,
+}
+
+impl Sight {
+    /// Of whom records are shown; `None`: of everybody. No agent has an empty id.
+    pub(crate) fn only(&self) -> Option<&str> {
+        self.own.as_ref().map(|agent| agent.as_ref().map_or("", AgentId::as_str))
+    }
+
+    /// Whether the records of this agent are shown.
+    pub(crate) fn includes(&self, agent: &AgentId) -> bool {
+        self.only().is_none_or(|only| only == agent.as_str())
+    }
+
+    /// A caller's number, as this person may see it.
+    pub(crate) fn caller(&self, number: Option<String>) -> Option<String> {
+        if self.numbers { number } else { number.as_deref().map(mask) }
+    }
+
+    /// The address of a recording, which lets one hear the caller and may hold the number.
+    pub(crate) fn recording(&self, address: Option<String>) -> Option<String> {
+        address.filter(|_| self.numbers)
+    }
+}
+
 impl Viewer {
+    /// What this person is shown of a part.
+    ///
+    /// # Errors
+    /// 403 where the role has no access to it.
+    pub(crate) fn may(&self, part: Part) -> Result<Sight, Problem> {
+        if !part.is_open_to(self.role) {
+            return Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                "role_not_allowed",
+                "The role has no access to this",
+                "ask somebody of another role, or an administrator for another role",
+            ));
+        }
+        let own = (self.role == Role::Agent).then(|| self.agent.clone());
+        Ok(Sight { own, numbers: self.role.sees_callers() })
+    }
+
     /// What this person sees of the board.
     pub(crate) fn audience(&self) -> Audience {
         match self.role {

@@ -1,10 +1,9 @@
 //! `GET /api/supervisor/board`: the board as JSON, now or at a past moment.
 
-use std::collections::HashMap;
-
 use async_trait::async_trait;
 use axum::{
-    extract::{Query, State},
+    Extension,
+    extract::State,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -14,9 +13,15 @@ use helix_fold::board::{
     document::{BoardDocument, Head},
     visible::Visible,
 };
-use helix_kit::problem::Problem;
+use helix_kit::{http::RequestId, problem::Problem};
 
-use crate::{access::Viewer, serve::App, view::View};
+use crate::{
+    access::Viewer,
+    api::query::{Params, moment},
+    audit::Deed,
+    serve::App,
+    view::{View, callers},
+};
 
 /// By which clock a past moment is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,26 +62,34 @@ pub trait PastBoards: Send + Sync {
 pub(crate) async fn board(
     State(app): State<App>,
     viewer: Viewer,
-    Query(query): Query<HashMap<String, String>>,
+    Extension(request): Extension<RequestId>,
+    params: Params,
 ) -> Result<Response, Problem> {
-    let clock = match query.get("clock").map(String::as_str) {
+    let clock = match params.text("clock") {
         None | Some("event") => Clock::Event,
         Some("received") => Clock::Received,
         Some(_) => return Err(bad("clock_unknown", "clock is `event` or `received`")),
     };
-    match query.get("asOf") {
-        None => app.hub.board(&viewer.audience()).map(answer).ok_or_else(|| Problem::component_down("the board")),
-        Some(text) => past(&app, &viewer, text, clock).await,
-    }
+    let Some(text) = params.text("asOf") else {
+        let board = app.hub.board(&viewer.audience()).ok_or_else(|| Problem::component_down("the board"))?;
+        app.audit.look(
+            &viewer,
+            &request,
+            "board",
+            Deed { action: "board.read", about: None, count: app.hub.numbers() },
+        )?;
+        return Ok(answer(board));
+    };
+    let (board, count) = past(&app, &viewer, text, clock).await?;
+    let deed = Deed { action: "board.read_past", about: None, count };
+    app.audit.look(&viewer, &request, &format!("board?{}", params.identity()), deed)?;
+    Ok(board)
 }
 
-async fn past(app: &App, viewer: &Viewer, text: &str, clock: Clock) -> Result<Response, Problem> {
-    // A `+` that was not escaped arrives as a space; only the zone's can be meant.
-    let zoned = text.rfind(' ').filter(|at| text.get(..*at).is_some_and(|before| before.contains(':')));
-    let text = &zoned.map_or_else(|| text.to_owned(), |at| format!("{}+{}", &text[..at], &text[at + 1..]));
-    let as_of = DateTime::parse_from_rfc3339(text)
-        .map_err(|_| bad("as_of_malformed", "asOf is a moment as in 2026-01-31T09:00:00+05:30 (RFC 3339; `+` is %2B)"))?
-        .with_timezone(&Utc);
+/// A past board, and how many callers' numbers it holds.
+async fn past(app: &App, viewer: &Viewer, text: &str, clock: Clock) -> Result<(Response, usize), Problem> {
+    let malformed = "asOf is a moment as in 2026-01-31T09:00:00+05:30 (RFC 3339; `+` is %2B)";
+    let as_of = moment(text).ok_or_else(|| bad("as_of_malformed", malformed))?;
     let Some(past) = &app.past_boards else {
         return Err(bad(
             "as_of_not_here",
@@ -101,7 +114,8 @@ async fn past(app: &App, viewer: &Viewer, text: &str, clock: Clock) -> Result<Re
         lag_seconds: 0,
     };
     let document = serde_json::to_vec(&BoardDocument::new(head, view.visible()));
-    document.map(|board| answer(board.into())).map_err(|_| Problem::component_down("the board"))
+    let board = document.map_err(|_| Problem::component_down("the board"))?;
+    Ok((answer(board.into()), callers(&found.visible)))
 }
 
 fn bad(code: &'static str, detail: &str) -> Problem {

@@ -17,6 +17,7 @@ use std::{
 };
 
 use axum::{
+    Extension,
     body::Body,
     extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, header},
@@ -25,7 +26,7 @@ use axum::{
 use bytes::Bytes;
 use chrono::Utc;
 use futures_util::stream;
-use helix_kit::problem::Problem;
+use helix_kit::{http::RequestId, problem::Problem};
 use tokio::{
     sync::broadcast,
     time::{Instant, sleep_until},
@@ -33,6 +34,7 @@ use tokio::{
 
 use crate::{
     access::Viewer,
+    audit::Deed,
     hub::{Frame, Hub, own_delta},
     metrics,
     serve::App,
@@ -84,7 +86,12 @@ struct Client {
     place: Place,
 }
 
-pub(crate) async fn events(State(app): State<App>, viewer: Viewer, headers: HeaderMap) -> Result<Response, Problem> {
+pub(crate) async fn events(
+    State(app): State<App>,
+    viewer: Viewer,
+    Extension(request): Extension<RequestId>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let busy = || {
         Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -98,6 +105,9 @@ pub(crate) async fn events(State(app): State<App>, viewer: Viewer, headers: Head
     let audience = viewer.audience();
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
     let joined = app.hub.join(&audience, last).ok_or_else(|| Problem::component_down("the board"))?;
+    // A board that shows nobody yet will.
+    let deed = Deed { action: "board.watch", about: None, count: app.hub.numbers().max(1) };
+    app.audit.look(&viewer, &request, "board as events", deed)?;
     let left = u64::try_from(viewer.expires_at.saturating_sub(Utc::now().timestamp())).unwrap_or(0);
     let mut first = VecDeque::from(joined.first);
     first.push_front(Bytes::from_static(RETRY));

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use chrono::{SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use helix_fold::board::{
     document::{BoardDocument, Head, WATERMARK_OCCURRED, WATERMARK_RECEIVED},
     visible::{BoardRoot, Change},
@@ -26,7 +26,7 @@ use tokio::sync::broadcast;
 use crate::{
     freshness::{Fresh, StaleReason},
     metrics,
-    view::{Audience, View},
+    view::{Audience, View, callers},
 };
 
 /// A client this many frames behind is ended.
@@ -289,6 +289,28 @@ impl Hub {
         let life = inner.life.as_ref()?;
         let id = format!("{}-{}", life.generation, life.version);
         Some((event(&id, "snapshot", &board), own))
+    }
+
+    /// The provider's now, when it is `ours` here (docs/decisions/0009): the board's watermark, and the time that has passed
+    /// since that reached us. Ours where there is no board, or nothing on it yet.
+    pub(crate) fn provider_now(&self, ours: DateTime<Utc>) -> DateTime<Utc> {
+        let inner = self.lock();
+        let at = |path: &str| {
+            let text: String = serde_json::from_str(inner.life.as_ref()?.full.visible().raw(path)?.get()).ok()?;
+            DateTime::parse_from_rfc3339(&text).ok()
+        };
+        match (at(WATERMARK_OCCURRED), at(WATERMARK_RECEIVED)) {
+            (Some(occurred), Some(received)) => {
+                let passed = ours.signed_duration_since(received).max(TimeDelta::zero());
+                occurred.with_timezone(&Utc) + passed
+            }
+            (_, None) | (None, _) => ours,
+        }
+    }
+
+    /// How many calls with a caller's number the board shows now.
+    pub(crate) fn numbers(&self) -> usize {
+        self.lock().life.as_ref().map_or(0, |life| callers(life.full.visible()))
     }
 
     /// The board as JSON, as this audience sees it. `None` before there is one.

@@ -1,26 +1,35 @@
 //! The sidecar: one hospital's supervisor API, live events and web monitor (contract.md, "Sidecar").
 //!
 //! It decides who may see what, and how a board travels to many browsers at once. It folds nothing: the board lies in the
-//! workspace's own Redis, written by `helix project live`. Parts:
-//! - `access`: bearer tokens, roles; `login`: passwords, with a bound on guessing,
+//! workspace's own Redis, written by `helix project live`, and what the API lists in Postgres, written by `helix project
+//! postgres`. What a person decides is a fact in the log, like everything else. Parts:
+//! - `access`: bearer tokens, roles, and what each is shown; `login`: passwords, with a bound on guessing,
 //! - `view`: what each kind of viewer sees of the board,
 //! - `hub`: the one copy of the board in memory, each change encoded once for all viewers of a kind,
 //! - `events`: the SSE stream,
 //! - `freshness`: what "stale" means, and who finds out,
 //! - `board`: the board as JSON, past ones too where the caller of [`run_with`] brings them,
+//! - `api`: agents, calls, missed calls and metrics, read from Postgres (`database`) and ClickHouse (`analytics`),
+//! - `log`: appends what people decide; `audit`: leaves a fact for each action and each look at callers' numbers,
 //! - `register`: makes the workspace known to the ingest,
 //! - `assets`: the web monitor, embedded.
 //!
 //! Invariants: a client sees every version after the one it started with, or its stream ends (law: never skip); a token
 //! of another workspace sees nothing; caller numbers reach only roles that may see them; no number, name or token is
-//! ever logged.
+//! ever logged; what shows a caller's number is written down, or not shown. Without Postgres, ClickHouse or the log the
+//! board goes on, and what needs them answers 503.
 
 mod access;
+mod analytics;
+mod api;
 mod assets;
+mod audit;
 mod board;
+mod database;
 mod events;
 mod freshness;
 mod hub;
+mod log;
 mod login;
 mod metrics;
 mod register;

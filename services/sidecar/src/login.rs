@@ -1,12 +1,12 @@
 //! `POST /api/auth/login`: an e-mail and a password for a token.
 //!
 //! Every attempt costs one Argon2id computation, known e-mail or not, so that time tells nothing about who has an account;
-//! at most [`AT_ONCE`] run at a time, off the event loop. Guessing is bounded per e-mail and per address: each has a
-//! bucket of failures that empties slowly.
+//! at most [`AT_ONCE`] run at a time, off the event loop. Guessing is bounded per e-mail and per address (the client's own, where
+//! a gateway of ours stands between): each has a bucket of failures that empties slowly.
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -18,10 +18,16 @@ use argon2::{
 use axum::{
     Json,
     extract::{ConnectInfo, State, rejection::JsonRejection},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
 };
 use chrono::Utc;
-use helix_kit::{auth::Signer, config::UserConfig, problem::Problem};
+use helix_kit::{
+    auth::Signer,
+    config::{UserConfig, network},
+    http::source_address,
+    problem::Problem,
+};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
@@ -46,6 +52,7 @@ pub(crate) struct Login {
     emails: Failures,
     addresses: Failures,
     permits: Semaphore,
+    trusted_proxies: Vec<IpNet>,
 }
 
 /// Why sign-in cannot be offered.
@@ -63,7 +70,13 @@ pub enum LoginError {
 }
 
 impl Login {
-    pub(crate) fn new(users: &[UserConfig], signer: Signer, lifetime: Duration) -> Result<Self, LoginError> {
+    /// `trusted_proxies` are our own gateways, whose word on where a request comes from is believed.
+    pub(crate) fn new(
+        users: &[UserConfig],
+        signer: Signer,
+        lifetime: Duration,
+        trusted_proxies: &[String],
+    ) -> Result<Self, LoginError> {
         let mut by_email = BTreeMap::new();
         for (index, user) in users.iter().enumerate() {
             let parsed = PasswordHash::new(user.password_hash.reveal());
@@ -84,6 +97,8 @@ impl Login {
             emails: Failures::new(PER_EMAIL),
             addresses: Failures::new(PER_ADDRESS),
             permits: Semaphore::new(AT_ONCE),
+            // The configuration was checked: each is a network.
+            trusted_proxies: trusted_proxies.iter().filter_map(|text| network(text)).collect(),
         })
     }
 }
@@ -107,6 +122,7 @@ pub(crate) struct Session {
 pub(crate) async fn login(
     State(app): State<App>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
     body: Result<Json<Credentials>, JsonRejection>,
 ) -> Result<Json<Session>, Problem> {
     let workspace = app.workspace().to_owned();
@@ -117,9 +133,9 @@ pub(crate) async fn login(
     let Json(Credentials { email, password }) = body.map_err(malformed)?;
     let email = email.trim().to_lowercase();
     let login = &app.login;
-    let address = peer.ip();
+    let address = source_address(peer.ip(), &headers, &login.trusted_proxies).to_string();
     let now = Instant::now();
-    let wait = login.emails.wait(&email, now).max(login.addresses.wait(&address_key(address), now));
+    let wait = login.emails.wait(&email, now).max(login.addresses.wait(&address, now));
     if let Some(wait) = wait {
         metrics::login(&workspace, "held_off");
         let seconds = u32::try_from(wait.as_secs() + 1).unwrap_or(u32::MAX);
@@ -137,7 +153,7 @@ pub(crate) async fn login(
     let right = verify(&login.permits, hash, password).await;
     let Some(user) = user.filter(|_| right) else {
         login.emails.failed(&email, now);
-        login.addresses.failed(&address_key(address), now);
+        login.addresses.failed(&address, now);
         metrics::login(&workspace, "refused");
         let detail = "the e-mail or the password is not right";
         return Err(Problem::new(StatusCode::UNAUTHORIZED, "sign_in_refused", "Sign-in was refused", detail));
@@ -172,10 +188,6 @@ async fn verify(permits: &Semaphore, hash: String, password: String) -> bool {
         password.len() <= LONGEST && Argon2::default().verify_password(password.as_bytes(), &hash).is_ok()
     });
     work.await.unwrap_or(false)
-}
-
-fn address_key(address: IpAddr) -> String {
-    address.to_string()
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -9,15 +9,29 @@ const ENDED: &str = "helix_sidecar_event_streams_ended_total";
 const FRAMES: &str = "helix_sidecar_frames_total";
 const STALE: &str = "helix_sidecar_board_stale";
 const LOGINS: &str = "helix_sidecar_logins_total";
+const ACTIONS: &str = "helix_sidecar_actions_total";
+const AUDITS: &str = "helix_sidecar_audits_total";
+const AUDITS_WAITING: &str = "helix_sidecar_audits_waiting";
+const AUDITS_LIMIT: &str = "helix_sidecar_audits_waiting_limit";
 
 /// Describes all of them, and sets what never changes.
-pub(crate) fn describe(workspace: &str, clients_limit: usize) {
+pub(crate) fn describe(workspace: &str, clients_limit: usize, audits_limit: usize) {
     describe_gauge!(CLIENTS, Unit::Count, "clients on the event stream");
     describe_gauge!(CLIENTS_LIMIT, Unit::Count, "how many clients the event stream takes");
     describe_counter!(ENDED, Unit::Count, "event streams that ended, by reason");
     describe_counter!(FRAMES, Unit::Count, "frames published to event streams, by kind");
     describe_gauge!(STALE, Unit::Count, "1 while the board is stale for that reason");
     describe_counter!(LOGINS, Unit::Count, "sign-ins with a password, by outcome");
+    describe_counter!(ACTIONS, Unit::Count, "actions on missed calls, by what came of them");
+    describe_counter!(AUDITS, Unit::Count, "audit facts, by what became of them");
+    describe_gauge!(AUDITS_WAITING, Unit::Count, "audit facts that wait for the log");
+    describe_gauge!(
+        AUDITS_LIMIT,
+        Unit::Count,
+        "how many may wait; beyond it what would have to be written down is refused"
+    );
+    gauge!(AUDITS_LIMIT, "workspace" => workspace.to_owned())
+        .set(f64::from(u32::try_from(audits_limit).unwrap_or(u32::MAX)));
     gauge!(CLIENTS_LIMIT, "workspace" => workspace.to_owned())
         .set(f64::from(u32::try_from(clients_limit).unwrap_or(u32::MAX)));
 }
@@ -40,4 +54,18 @@ pub(crate) fn stale(workspace: &str, reason: &'static str, is_stale: bool) {
 
 pub(crate) fn login(workspace: &str, outcome: &'static str) {
     counter!(LOGINS, "workspace" => workspace.to_owned(), "outcome" => outcome).increment(1);
+}
+
+/// `outcome`: `done`, or the code of the problem.
+pub(crate) fn acted(workspace: &str, action: &'static str, outcome: &'static str) {
+    counter!(ACTIONS, "workspace" => workspace.to_owned(), "action" => action, "outcome" => outcome).increment(1);
+}
+
+pub(crate) fn audited(workspace: &str, outcome: &'static str) {
+    counter!(AUDITS, "workspace" => workspace.to_owned(), "outcome" => outcome).increment(1);
+}
+
+pub(crate) fn audits_waiting(workspace: &str, count: usize) {
+    gauge!(AUDITS_WAITING, "workspace" => workspace.to_owned())
+        .set(f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
 }

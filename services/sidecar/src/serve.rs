@@ -15,7 +15,7 @@ use axum::{
     response::Response,
     routing::{get, post},
 };
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use helix_kit::{
     auth::{AuthError, Signer, Verifier, sidecar_kid},
     config::{Config, WorkspaceConfig},
@@ -30,7 +30,10 @@ use tower_http::compression::CompressionLayer;
 
 use crate::{
     access::{Access, Viewer},
-    assets, board,
+    api::{self, Api},
+    assets,
+    audit::{self, Audit},
+    board,
     board::PastBoards,
     events::{self, CLIENTS_LIMIT, Clients},
     freshness::{Freshness, LOOK},
@@ -44,6 +47,8 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// Silence on the line is at most this long; a page that hears nothing for twice as long knows that it is cut off.
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_millis(500);
+/// At the end audit facts that still wait have this long to reach the log.
+const AUDITS_WITHIN: Duration = Duration::from_secs(2);
 
 /// Why a sidecar cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +65,15 @@ pub enum SidecarError {
     /// The workspace's Redis URL is none.
     #[error("the workspace's redis_url: {0}")]
     Redis(#[from] redis::RedisError),
+    /// The URL of the read models is none.
+    #[error("the workspace's postgres_url, or postgres.url: {0}")]
+    Postgres(#[from] sqlx::Error),
+    /// The URL of the analytics database is none.
+    #[error("clickhouse.url is no URL")]
+    ClickHouse,
+    /// The workspace's zone is none.
+    #[error("workspaces.{0}.zone is no IANA time zone")]
+    Zone(String),
     /// The socket failed.
     #[error("the sidecar's socket: {0}")]
     Socket(#[from] std::io::Error),
@@ -87,6 +101,8 @@ pub(crate) struct App {
     pub(crate) hub: Arc<Hub>,
     pub(crate) clients: Arc<Clients>,
     pub(crate) login: Arc<Login>,
+    pub(crate) api: Arc<Api>,
+    pub(crate) audit: Arc<Audit>,
     pub(crate) past_boards: Option<Arc<dyn PastBoards>>,
     pub(crate) name: Arc<str>,
     pub(crate) zone: Arc<str>,
@@ -95,6 +111,11 @@ pub(crate) struct App {
 impl App {
     pub(crate) fn workspace(&self) -> &str {
         self.access.workspace.as_str()
+    }
+
+    /// Now, on the provider's clock.
+    pub(crate) fn provider_now(&self) -> DateTime<Utc> {
+        self.hub.provider_now(Utc::now())
     }
 }
 
@@ -134,18 +155,23 @@ pub async fn run_with(
     let no_such = || SidecarError::NoSuchWorkspace(workspace.to_owned());
     let settings = settings.ok_or_else(no_such)?.clone();
     let id = WorkspaceId::new(workspace).map_err(|_| no_such())?;
-    metrics::describe(workspace, CLIENTS_LIMIT);
+    metrics::describe(workspace, CLIENTS_LIMIT, audit::WAITING);
 
     let verifier = Arc::new(Verifier::from_file(&config.auth.issuer, &config.auth.jwks)?);
     let signer = Signer::from_file(&config.auth.issuer, &sidecar_kid(workspace), &settings.signing_key)?;
-    let login = Arc::new(Login::new(&settings.users, signer, config.auth.token_lifetime)?);
+    let login = Login::new(&settings.users, signer, config.auth.token_lifetime, &config.ingest.trusted_proxies)?;
+    let api = Api::new(&config, &settings, workspace)?;
+    let (audit, clerk) = Audit::new(id.clone(), api.log.clone());
+    let audit = Arc::new(audit);
     let reader = BoardReader::new(settings.redis_url.reveal(), &id)?;
     let hub = Arc::new(Hub::new(id.clone()));
     let app = App {
         access: Access { workspace: id, verifier },
         hub: hub.clone(),
         clients: Arc::default(),
-        login,
+        login: Arc::new(login),
+        api: Arc::new(api),
+        audit: audit.clone(),
         past_boards: extensions.past_boards,
         name: settings.name.as_str().into(),
         zone: settings.zone.as_str().into(),
@@ -159,6 +185,8 @@ pub async fn run_with(
     tasks.spawn(follow(reader.clone(), hub.clone(), readiness.clone()));
     tasks.spawn(pulse(reader, freshness.clone()));
     tasks.spawn(tell(hub.clone(), freshness.clone()));
+    tasks.spawn(app.api.database.clone().watch(readiness.clone()));
+    tasks.spawn(clerk.work());
     let registration = Arc::new(registration(&config, workspace, &settings));
     let http = reqwest::Client::new();
     tasks.spawn({
@@ -177,6 +205,9 @@ pub async fn run_with(
         }
     };
     helix_kit::http::serve(listener, router, Limits::default(), leaving).await;
+    if tokio::time::timeout(AUDITS_WITHIN, audit.written()).await.is_err() {
+        tracing::error!(workspace, "audit facts are lost: the log did not take them before the end");
+    }
     tasks.shutdown().await;
     Ok(())
 }
@@ -189,7 +220,8 @@ fn router(app: App, more: Option<Router<Access>>, readiness: Readiness, metrics:
         .route("/api/supervisor/events", get(events::events))
         .route("/", get(assets::asset))
         .route("/assets/{*path}", get(assets::asset))
-        .route("/favicon.svg", get(assets::asset));
+        .route("/favicon.svg", get(assets::asset))
+        .merge(api::routes());
     let access = app.access.clone();
     let mut router = api.with_state(app);
     if let Some(more) = more {

@@ -95,6 +95,11 @@ fn masked(change: &Change) -> Option<Change> {
     Some(Change::set(&change.path, value))
 }
 
+/// How many calls with a caller's number a board shows.
+pub(crate) fn callers(board: &Visible) -> usize {
+    board.iter().filter(|(path, _)| path.starts_with(CALLS) || path.starts_with(WAITING)).count()
+}
+
 /// Six dots and the last four digits; of numbers too short to hide anything, the dots alone.
 pub(crate) fn mask(number: &str) -> String {
     const DOTS: &str = "••••••";

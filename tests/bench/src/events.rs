@@ -19,8 +19,8 @@ const CALLS_PER_HOUR: u32 = 2_000;
 /// Longest day of the simulator.
 const HOURS: u32 = 24;
 
-/// The login ids of a workspace.
-fn agents(slug: &str) -> Vec<AgentProfile> {
+/// The agents of a workspace, as [`registrations`] makes them known.
+pub(crate) fn agents(slug: &str) -> Vec<AgentProfile> {
     (0..AGENTS).map(|position| AgentProfile::from_id(&format!("bench.{slug}.{position:03}"), position)).collect()
 }
 

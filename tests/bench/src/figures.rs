@@ -39,15 +39,48 @@ impl Series {
     }
 }
 
+/// What a ratio must be, or a value.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Target {
+    /// Of costs.
+    AtMost(f64),
+    /// Of rates.
+    AtLeast(f64),
+    /// What the value itself must stay below, in its own unit.
+    ValueBelow(f64),
+}
+
+impl Target {
+    /// `None` where it asks for a ratio and there is none.
+    fn is_met(self, value: f64, ratio: Option<f64>) -> Option<bool> {
+        match self {
+            Self::AtMost(bound) => ratio.map(|ratio| ratio <= bound),
+            Self::AtLeast(bound) => ratio.map(|ratio| ratio >= bound),
+            Self::ValueBelow(bound) => Some(value < bound),
+        }
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::AtMost(bound) => write!(f, "<= {bound}"),
+            Self::AtLeast(bound) => write!(f, ">= {bound}"),
+            Self::ValueBelow(bound) => write!(f, "value < {bound}"),
+        }
+    }
+}
+
 /// A series, and the floor it is held against.
 #[derive(Debug, Clone)]
 pub(crate) struct Figure {
     pub(crate) subject: Series,
     pub(crate) unit: &'static str,
     pub(crate) floor: Option<Series>,
-    /// Greatest ratio that is asked for (design.md section 16).
-    pub(crate) target: Option<f64>,
-    /// Events a second that were offered.
+    /// What is asked for (design.md section 16).
+    pub(crate) target: Option<Target>,
+    /// Events a second that were offered; 0 where nothing was paced.
     pub(crate) rate: u64,
 }
 
@@ -64,7 +97,7 @@ struct Line<'a> {
     spread: f64,
     environment: &'a Environment,
     floor_spread: Option<f64>,
-    target: Option<f64>,
+    target: Option<Target>,
     rate_per_second: u64,
     seconds: u64,
 }
@@ -99,17 +132,33 @@ impl Figure {
     }
 
     fn verdict(&self) -> &'static str {
-        match (self.ratio(), self.target) {
-            (Some(ratio), Some(target)) if ratio <= target => "met",
-            (Some(_), Some(_)) => "MISSED",
-            (_, _) => "",
+        match self.target.and_then(|target| target.is_met(self.subject.median(), self.ratio())) {
+            Some(true) => "met",
+            Some(false) => "MISSED",
+            None => "",
         }
     }
 }
 
 /// Writes the file of the contract anew.
 pub(crate) fn write(path: &Path, figures: &[Figure], environment: &Environment, seconds: u64) -> Result<()> {
-    let mut text = String::new();
+    put(path, String::new(), figures, environment, seconds)
+}
+
+/// Adds to the file of the contract; a figure that is in it already is replaced.
+pub(crate) fn append(path: &Path, figures: &[Figure], environment: &Environment, seconds: u64) -> Result<()> {
+    let held = if path.exists() { fs::read_to_string(path)? } else { String::new() };
+    let named = |line: &&str| {
+        let name: Option<String> = serde_json::from_str::<serde_json::Value>(line)
+            .ok()
+            .and_then(|value| Some(value.get("name")?.as_str()?.to_owned()));
+        !figures.iter().any(|figure| name.as_ref() == Some(&figure.subject.name))
+    };
+    let kept: String = held.lines().filter(named).map(|line| format!("{line}\n")).collect();
+    put(path, kept, figures, environment, seconds)
+}
+
+fn put(path: &Path, mut text: String, figures: &[Figure], environment: &Environment, seconds: u64) -> Result<()> {
     for figure in figures {
         text.push_str(&serde_json::to_string(&figure.line(environment, seconds))?);
         text.push('\n');
@@ -135,7 +184,7 @@ pub(crate) fn table(figures: &[Figure], environment: &Environment) -> String {
     for figure in figures {
         let with_unit = |value: f64| format!("{value:.2} {}", figure.unit);
         let share = |value: f64| format!("{:.0}%", value * 100.0);
-        let target = figure.target.map(|target| format!("<= {target} {}", figure.verdict())).unwrap_or_default();
+        let target = figure.target.map(|target| format!("{target} {}", figure.verdict())).unwrap_or_default();
         row([
             &figure.subject.name,
             &figure.rate.to_string(),
@@ -161,5 +210,24 @@ mod tests {
         assert_eq!((three.median(), three.spread()), (10.0, 0.3));
         assert_eq!(Series::new("two", [1.0, 3.0]).median(), 2.0);
         assert_eq!(Series::new("none", []).median(), 0.0);
+    }
+
+    #[test]
+    fn a_target_is_met_by_its_ratio_or_by_its_value() {
+        let figure = |value: f64, floor: Option<f64>, target| Figure {
+            subject: Series::new("subject", [value]),
+            unit: "ms",
+            floor: floor.map(|floor| Series::new("floor", [floor])),
+            target,
+            rate: 0,
+        };
+        let verdict = |value, floor, target| figure(value, floor, Some(target)).verdict();
+        assert_eq!(verdict(3.0, Some(2.0), Target::AtMost(1.5)), "met");
+        assert_eq!(verdict(3.1, Some(2.0), Target::AtMost(1.5)), "MISSED");
+        assert_eq!(verdict(1.0, Some(2.0), Target::AtLeast(0.6)), "MISSED");
+        assert_eq!(verdict(1.0, None, Target::AtMost(1.5)), "");
+        assert_eq!(verdict(49.9, None, Target::ValueBelow(50.0)), "met");
+        assert_eq!(verdict(50.0, Some(90.0), Target::ValueBelow(50.0)), "MISSED");
+        assert_eq!(figure(1.0, Some(1.0), None).verdict(), "");
     }
 }

@@ -63,44 +63,67 @@ struct Shared {
     expect: Expect,
 }
 
+/// Requests that are being posted.
+#[derive(Debug)]
+pub(crate) struct Posting {
+    schedule: Schedule,
+    threads: Vec<thread::JoinHandle<Result<Latencies>>>,
+}
+
+impl Posting {
+    /// Connects, and begins.
+    pub(crate) fn begin(
+        target: SocketAddr,
+        connections: usize,
+        requests: Vec<Vec<u8>>,
+        pace: Pace,
+        expect: Expect,
+    ) -> Result<Self> {
+        if (requests.len() as u64) < pace.count() {
+            bail!("{} requests are too few for {}", requests.len(), pace.count());
+        }
+        let connections: Vec<Connection> = (0..connections).map(|_| Connection::open(target)).collect::<Result<_>>()?;
+        let schedule = pace.begin();
+        let (next, failed) = (AtomicU64::new(0), AtomicBool::new(false));
+        let shared = Arc::new(Shared { requests, pace, schedule, next, failed, expect });
+        let posting = connections.into_iter().map(|connection| {
+            let shared = shared.clone();
+            thread::spawn(move || {
+                let posted = post_all(&shared, connection);
+                if posted.is_err() {
+                    shared.failed.store(true, Ordering::Relaxed);
+                }
+                posted
+            })
+        });
+        Ok(Self { schedule, threads: posting.collect() })
+    }
+
+    /// When each request is due.
+    pub(crate) const fn schedule(&self) -> Schedule {
+        self.schedule
+    }
+
+    /// Waits for the last answer.
+    pub(crate) fn finish(self) -> Result<Latencies> {
+        let mut latencies = Latencies::new()?;
+        for thread in self.threads {
+            latencies.add(&thread.join().map_err(|_| anyhow::anyhow!("a thread of the generator died"))??)?;
+        }
+        Ok(latencies)
+    }
+}
+
 /// Runs and prints a [`crate::sample::Sample`].
 pub(crate) fn run(options: &Options) -> Result<()> {
     let requests = frames::read(&options.requests)?;
-    let pace = options.pace;
-    if (requests.len() as u64) < pace.count() {
-        bail!("{} requests are too few for {}", requests.len(), pace.count());
-    }
-    let connections: Vec<Connection> =
-        (0..options.connections).map(|_| Connection::open(options.target)).collect::<Result<_>>()?;
-    let shared = Arc::new(Shared {
-        requests,
-        pace,
-        schedule: pace.begin(),
-        next: AtomicU64::new(0),
-        failed: AtomicBool::new(false),
-        expect: options.expect,
-    });
-    let posting = connections.into_iter().map(|connection| {
-        let shared = shared.clone();
-        thread::spawn(move || {
-            let posted = post_all(&shared, connection);
-            if posted.is_err() {
-                shared.failed.store(true, Ordering::Relaxed);
-            }
-            posted
-        })
-    });
-    let posting: Vec<_> = posting.collect();
-    let (from, to) = shared.schedule.window();
+    let posting = Posting::begin(options.target, options.connections, requests, options.pace, options.expect)?;
+    let (from, to) = posting.schedule().window();
     sleep_until(from);
     let used_before = cpu::used(options.pid)?;
     sleep_until(to);
     let used_after = cpu::used(options.pid)?;
-    let mut latencies = Latencies::new()?;
-    for thread in posting {
-        latencies.add(&thread.join().map_err(|_| anyhow::anyhow!("a thread of the generator died"))??)?;
-    }
-    let sample = latencies.sample(cpu::between(used_before, used_after)?);
+    let sample = posting.finish()?.sample(cpu::between(used_before, used_after)?);
     println!("{}", serde_json::to_string(&sample)?);
     Ok(())
 }

@@ -1,8 +1,9 @@
-//! helix-bench: what the ingest costs, against the least that anybody could pay for the same (design.md section 16).
+//! helix-bench: what Helix costs, against the least that anybody could pay for the same (design.md section 16).
 //!
-//! `run` brings up a stack of its own and measures subject and floors in turn; the other verbs are the processes that
-//! it starts: the load generator and the floors. A process that is measured never measures or drives itself, except
-//! for the bare producer, whose pacing is measured apart and taken off. What each figure means: docs/benchmarks.md.
+//! `run` (the ingest), `project` (the Postgres projector) and `sse` (the live board) each bring up a stack of their own
+//! and measure subject and floors in turn; the hidden verbs are processes that `run` starts: the load generator and the
+//! floors. A process whose CPU is measured never measures or drives itself, except for the bare producer, whose pacing
+//! is measured apart and taken off. What each figure means: docs/benchmarks.md.
 //!
 //! | module | decides |
 //! |---|---|
@@ -11,6 +12,8 @@
 //! | [`events`], [`records`], [`frames`] | what is sent: the simulator's bodies, the ingest's own records |
 //! | [`load`], [`bare_http`], [`bare_produce`] | the processes: generator and floors |
 //! | [`pace`], [`cpu`], [`connection`], [`sample`] | open loop, CPU time, HTTP/1.1, what a run measured |
+//! | [`projector`] | the Postgres projector, its rebuild, and what a fact costs |
+//! | [`sse`] | webhook to frame, and one board for thousands |
 //! | [`figures`], [`environment`] | medians, ratios, the file and the table |
 
 mod bare_http;
@@ -23,9 +26,11 @@ mod figures;
 mod frames;
 mod load;
 mod pace;
+mod projector;
 mod records;
 mod run;
 mod sample;
+mod sse;
 mod stack;
 
 use std::process::ExitCode;
@@ -35,7 +40,7 @@ use clap::{Parser, Subcommand};
 /// As many as `helix` gives its own runtime.
 const WORKERS: usize = 2;
 
-/// Measures the ingest against its floors.
+/// Measures the ingest, the projector and the live board against their floors.
 #[derive(Debug, Parser)]
 #[command(name = "helix-bench", version, about)]
 struct Cli {
@@ -45,8 +50,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Measure everything and write the results.
+    /// Measure the ingest and write the results anew.
     Run(run::Options),
+    /// Measure the Postgres projector and add to the results.
+    Project(projector::Options),
+    /// Measure the live board's frames and add to the results.
+    Sse(sse::Options),
     /// Post requests at a fixed rate and print what was measured.
     #[command(hide = true)]
     Load(load::Options),
@@ -61,6 +70,8 @@ enum Verb {
 fn main() -> ExitCode {
     let done = match Cli::parse().verb {
         Verb::Run(options) => run::run(&options),
+        Verb::Project(options) => projector::run(&options),
+        Verb::Sse(options) => sse::run(&options),
         Verb::Load(options) => load::run(&options),
         Verb::BareHttp(options) => bare_http::run(&options),
         Verb::BareProduce(options) => bare_produce::run(&options),

@@ -18,7 +18,7 @@ use tokio::{
 use crate::{
     environment::Environment,
     events,
-    figures::{self, Figure, Series},
+    figures::{self, Figure, Series, Target},
     frames, records,
     sample::Sample,
     stack::{self, Stack},
@@ -246,7 +246,7 @@ fn figures_of(rounds: &[Round], rate: u64, first: bool) -> Vec<Figure> {
     let ingest_cpu = |name: &str| of(name, &|round| round.ingest.cpu_us);
     let sum = of("bare_axum_plus_bare_produce", &|round| round.http.cpu_us + produce_cpu(round));
     let together = of("bare_axum_and_produce_in_one_process", &|round| round.together.cpu_us);
-    let target = first.then_some(TARGET);
+    let target = first.then_some(Target::AtMost(TARGET));
     let ms = |name: &str, floor: &str, value: fn(&Sample) -> f64| {
         let subject = of(name, &|round| value(&round.ingest));
         figure(subject, "ms", Some(of(floor, &|round| value(&round.produce))))

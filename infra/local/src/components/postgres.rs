@@ -5,23 +5,26 @@
 
 use std::{fs, os::unix::fs::chown, path::PathBuf, time::Duration};
 
+use helix_kit::secret::Secret;
 use rustix::process::Signal;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, postgres::PgConnectOptions};
 
 use super::{Component, Process, Stop, Work, step};
 use crate::{
+    dev_env::postgres_url,
     error::Error,
     files,
     health::Probe,
     home::Home,
     ports::Ports,
     process::{self, AtParentsDeath, Launch, User},
-    secrets::Secrets,
+    secrets::{Secrets, kept},
     tools::Tools,
 };
 
 const SETTINGS: &str = include_str!("../../../postgres/postgresql.conf");
 const ROLES: &str = include_str!("../../../postgres/roles.sql");
+const WORKSPACE: &str = include_str!("../../../postgres/workspace.sql");
 
 /// The user that Debian's packages make.
 pub(crate) const SYSTEM_USER: &str = "postgres";
@@ -62,8 +65,16 @@ pub(crate) fn component(home: &Home, ports: &Ports, tools: &Tools, secrets: &Sec
         .username(ADMINISTRATOR)
         .password(secrets.postgres_admin.reveal())
         .database("postgres");
-    let owner_password = secrets.postgres_owner.reveal().to_owned();
-    let after = step(move || make_roles(options.clone(), owner_password.clone()));
+    let roles = Roles {
+        options,
+        owner_password: secrets.postgres_owner.reveal().to_owned(),
+        workspaces: secrets
+            .workspaces
+            .keys()
+            .map(|slug| WorkspaceRole::ensure(home, ports, slug))
+            .collect::<Result<_, _>>()?,
+    };
+    let after = step(move || roles.clone().make());
     let process = Process {
         before: Some(before),
         after: Some(after),
@@ -147,20 +158,89 @@ impl Cluster {
     }
 }
 
-/// The database and the role that owns the read models.
-async fn make_roles(options: PgConnectOptions, owner_password: String) -> Result<(), String> {
-    let make = async {
-        let mut connection = PgConnection::connect_with(&options).await?;
+/// Bytes of a role's name at most.
+const LONGEST_NAME: usize = 63;
+
+/// The login role of one workspace: `ws_` and the slug; the slug alone where that would be too long (workspace.sql says why
+/// it is nobody else's name).
+pub(crate) fn role_name(slug: &str) -> String {
+    let name = format!("ws_{slug}");
+    if name.len() > LONGEST_NAME { slug.to_owned() } else { name }
+}
+
+/// A role that sees one workspace's rows.
+#[derive(Clone)]
+struct WorkspaceRole {
+    slug: String,
+    name: String,
+    password: Secret,
+}
+
+impl WorkspaceRole {
+    /// With the password that the home keeps, and the URL beside it in `secrets/postgres-<slug>.url`.
+    fn ensure(home: &Home, ports: &Ports, slug: &str) -> Result<Self, Error> {
+        let password = kept(home, &format!("postgres-{slug}.password"))?;
+        let name = role_name(slug);
+        let url = postgres_url(&name, password.reveal(), ports);
+        files::write(&home.secrets().join(format!("postgres-{slug}.url")), &format!("{url}\n"), files::PRIVATE)?;
+        Ok(Self { slug: slug.to_owned(), name, password })
+    }
+
+    /// Slugs, names and passwords have letters, digits, `-` and `_` alone, so they need no escaping.
+    fn statements(&self) -> String {
+        WORKSPACE
+            .replace(":workspace", &self.slug)
+            .replace(":role_password", self.password.reveal())
+            .replace(":role", &self.name)
+    }
+}
+
+/// The database of the read models, the role that owns it, and those that read of it.
+#[derive(Clone)]
+struct Roles {
+    options: PgConnectOptions,
+    owner_password: String,
+    workspaces: Vec<WorkspaceRole>,
+}
+
+impl Roles {
+    async fn make(self) -> Result<(), String> {
+        self.make_all().await.map_err(|error: sqlx::Error| format!("its roles cannot be made: {error}"))
+    }
+
+    async fn make_all(self) -> Result<(), sqlx::Error> {
+        let mut connection = PgConnection::connect_with(&self.options).await?;
         let exists: bool = sqlx::query_scalar("select exists (select from pg_database where datname = 'helix')")
             .fetch_one(&mut connection)
             .await?;
         // Passwords are hex digits, so they need no escaping.
-        let roles = ROLES.replace(":owner_password", &owner_password);
+        let roles = ROLES.replace(":owner_password", &self.owner_password);
         connection.execute(AssertSqlSafe(roles)).await?;
         if !exists {
             connection.execute("create database helix owner helix").await?;
         }
+        connection.close().await?;
+        let mut connection = PgConnection::connect_with(&self.options.database("helix")).await?;
+        for workspace in &self.workspaces {
+            connection.execute(AssertSqlSafe(workspace.statements())).await?;
+        }
         connection.close().await
-    };
-    make.await.map_err(|error: sqlx::Error| format!("its roles cannot be made: {error}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_of_a_workspace_has_a_name_that_fits_and_that_no_other_has() {
+        assert_eq!(role_name("ramaiah"), "ws_ramaiah");
+        assert_eq!(role_name("helix"), "ws_helix");
+        for length in 58..=63 {
+            let slug = "a".repeat(length);
+            let name = role_name(&slug);
+            assert!(name.len() <= LONGEST_NAME, "{name}");
+            assert!(name.ends_with(&slug), "{name}");
+        }
+    }
 }

@@ -29,6 +29,7 @@ pub(crate) fn components(home: &Home, ports: &Ports, tools: &Tools, workspaces: 
         service("project-postgres".to_owned(), &["project", "postgres"], &["postgres"]),
         service("project-clickhouse".to_owned(), &["project", "clickhouse"], &["clickhouse"]),
         service("project-live".to_owned(), &["project", "live"], &redises),
+        service("automation".to_owned(), &["automation"], &["postgres"]),
     ];
     for workspace in workspaces {
         let own_redis = format!("redis-{}", workspace.slug);

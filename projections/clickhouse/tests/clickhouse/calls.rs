@@ -10,8 +10,8 @@ use helix_schemas::{
 use serde_json::{Value, json};
 
 use crate::story::{
-    EPOCH_MILLIS, World, answered, at, clock, ended, fact, inbound, link, numbered, outbound, rang, state, summary,
-    workspace,
+    EPOCH_MILLIS, World, answered, at, clock, ended, fact, inbound, link, numbered, outbound, presumed_ended, rang,
+    state, summary, workspace,
 };
 
 /// The call `c` that these facts mean.
@@ -45,6 +45,7 @@ async fn an_answered_call_reads_ringing_answer_and_end() {
         "agent_ids": ["agent.one"], "started_at": clock(0), "answered_at": clock(7), "ended_at": clock(67),
         "wait_seconds": 7, "talk_seconds": 60, "hold_seconds": null, "wrap_up_seconds": null, "disposition": null,
         "hangup_by": null, "recording_url": null, "presumed": false,
+        "conflicts": [], "call_seconds_sent": null, "talk_seconds_sent": null,
     });
     assert_eq!(row, expected);
 }
@@ -135,6 +136,29 @@ async fn ended_at_is_the_summarys_else_the_last_end_else_the_latest_summary_itse
 }
 
 #[tokio::test]
+async fn an_end_holds_only_where_nothing_of_the_call_is_heard_later() {
+    let mut world = World::new().await;
+    let one = || Some("agent.one");
+    let two = || Some("agent.two");
+    world.tell([rang(0, "c", one(), inbound()), ended(15, "c", one(), inbound())]).await;
+    assert_eq!(world.call("c").await["outcome"], "missed");
+    world.tell([rang(16, "c", two(), inbound())]).await;
+    let row = world.call("c").await;
+    assert_eq!((&row["outcome"], &row["ended_at"]), (&json!("in_progress"), &Value::Null));
+    assert_eq!(world.number("SELECT count() FROM {db}.missed_calls").await, 0);
+    world.tell([answered(20, "c", two(), inbound())]).await;
+    let row = world.call("c").await;
+    assert_eq!((&row["outcome"], &row["talk_seconds"]), (&json!("in_progress"), &Value::Null));
+    world.tell([presumed_ended(600, "c", two())]).await;
+    assert_eq!(world.call("c").await["presumed"], true);
+    world.tell([ended(60, "c", two(), inbound())]).await;
+    let row = world.call("c").await;
+    assert_eq!((&row["outcome"], &row["ended_at"], &row["presumed"]), (&json!("answered"), &clock(60), &json!(false)));
+    let at_once = [rang(0, "c", one(), inbound()), ended(15, "c", one(), inbound()), rang(15, "c", two(), inbound())];
+    assert_eq!(call(at_once).await["ended_at"], clock(15), "of one second the end counts");
+}
+
+#[tokio::test]
 async fn outcomes_are_told_by_direction_answer_and_the_short_abandon_bound() {
     let unanswered =
         |party: fn() -> CallParty, seconds: i64| [rang(0, "c", None, party()), ended(seconds, "c", None, party())];
@@ -193,11 +217,12 @@ async fn a_negative_duration_is_zero_and_milliseconds_are_cut() {
     let row = call([
         rang(10, "c", None, inbound()),
         answered(8, "c", None, inbound()),
-        milliseconds_later(ended(9, "c", None, inbound()), 999),
+        milliseconds_later(ended(10, "c", None, inbound()), 999),
     ])
     .await;
-    assert_eq!((&row["wait_seconds"], &row["talk_seconds"]), (&json!(0), &json!(1)));
-    let row = call([answered(8, "c", None, inbound()), ended(3, "c", None, inbound())]).await;
+    assert_eq!((&row["wait_seconds"], &row["talk_seconds"]), (&json!(0), &json!(2)));
+    let end = summary(9, "c", |said| said.ended_at = Some(at(3)));
+    let row = call([answered(8, "c", None, inbound()), ended(3, "c", None, inbound()), end]).await;
     assert_eq!((&row["wait_seconds"], &row["talk_seconds"]), (&json!(5), &json!(0)));
 }
 
@@ -320,4 +345,42 @@ async fn a_call_that_only_other_kinds_of_facts_name_is_no_row() {
     world.agrees_with_the_fold().await;
     assert_eq!(world.number("SELECT count() FROM {db}.calls").await, 0);
     assert_eq!(EPOCH_MILLIS % 1000, 0);
+}
+
+#[tokio::test]
+async fn a_presumed_end_holds_until_the_call_is_heard_of_again() {
+    let mut world = World::new().await;
+    world.tell([presumed_ended(60, "c", Some("agent.one")), presumed_ended(40, "c", Some("agent.one"))]).await;
+    world.agrees_with_the_fold().await;
+    assert_eq!(world.number("SELECT count() FROM {db}.calls").await, 0, "a decision alone is no call");
+    world.tell([rang(0, "c", Some("agent.one"), inbound())]).await;
+    let row = world.call("c").await;
+    assert_eq!((&row["outcome"], &row["presumed"], &row["ended_at"]), (&json!("missed"), &json!(true), &clock(60)));
+    world.tell([answered(61, "c", Some("agent.one"), inbound())]).await;
+    let row = world.call("c").await;
+    assert_eq!((&row["outcome"], &row["presumed"]), (&json!("in_progress"), &json!(false)));
+    world.tell([ended(70, "c", Some("agent.one"), inbound())]).await;
+    let row = world.call("c").await;
+    assert_eq!((&row["ended_at"], &row["presumed"]), (&clock(70), &json!(false)));
+}
+
+#[tokio::test]
+async fn what_does_not_fit_together_is_named() {
+    let mut world = World::new().await;
+    world
+        .tell([
+            rang(0, "c", Some("agent.one"), inbound()),
+            answered(10, "c", Some("agent.one"), inbound()),
+            ended(70, "c", Some("agent.one"), inbound()),
+            summary(70, "c", |said| {
+                said.call_seconds = Some(72);
+                said.talk_seconds = Some(61);
+                said.answered = Some(true);
+                said.dial_status = Some("NormalUnspecified -> Not Answered".into());
+            }),
+        ])
+        .await;
+    let row = world.call("c").await;
+    assert_eq!(row["conflicts"], json!(["call_seconds", "status"]));
+    assert_eq!((&row["call_seconds_sent"], &row["talk_seconds_sent"]), (&json!(72), &json!(61)));
 }

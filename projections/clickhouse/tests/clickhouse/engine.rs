@@ -96,7 +96,7 @@ fn tenants(folder: &Path) -> Access {
     std::fs::write(&users, json).unwrap();
     let policy =
         |table: &str| RowPolicy { database: TENANTS.into(), table: table.into(), column: "workspace_id".into() };
-    let views = ["calls", "agent_intervals", "agents", "missed_calls", "facts_once", "fact_conflicts"];
+    let views = helix_clickhouse::WORKSPACE_VIEWS;
     Access {
         users,
         policies: vec![policy("facts"), policy("workspace_settings")],

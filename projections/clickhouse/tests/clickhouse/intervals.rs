@@ -1,9 +1,12 @@
 //! The rules of agents and their intervals.
 
-use helix_schemas::fact::{AgentState, Body};
+use helix_schemas::{
+    decision::Decision,
+    fact::{AgentState, Body},
+};
 use serde_json::json;
 
-use crate::story::{World, answered, clock, ended, inbound, rang, state, unknown_word};
+use crate::story::{World, answered, clock, decided, ended, inbound, rang, state, unknown_word};
 
 type Interval<'a> = (&'a str, i64, Option<i64>, Option<&'a str>);
 
@@ -196,8 +199,51 @@ async fn an_agents_present_is_its_last_interval_with_the_latest_name_and_mode() 
     assert_eq!(
         world.rows("SELECT * EXCEPT workspace_id FROM {db}.agents ORDER BY agent_id").await,
         [
-            json!({"agent_id": "agent.one", "name": "Asha V", "state": "ready", "since": clock(2), "reason": null, "mode": "Manual", "call_id": null}),
-            json!({"agent_id": "agent.two", "name": null, "state": "offline", "since": clock(1), "reason": "shift", "mode": null, "call_id": null}),
+            json!({"agent_id": "agent.one", "name": "Asha V", "state": "ready", "since": clock(2), "reason": null, "mode": "Manual", "call_id": null, "presumed": false}),
+            json!({"agent_id": "agent.two", "name": null, "state": "offline", "since": clock(1), "reason": "shift", "mode": null, "call_id": null, "presumed": false}),
         ]
     );
+}
+
+#[tokio::test]
+async fn a_decision_holds_until_a_state_comes_to_light_between_it_and_its_ground() {
+    let mut world = World::new().await;
+    let wrap_up = state(0, "agent.one", AgentState::WrapUp, None);
+    let expired = decided(&wrap_up, 30, Decision::WrapUpExpired);
+    world.tell([wrap_up, expired.clone(), expired]).await;
+    assert_intervals(&world, "agent.one", &[("wrap_up", 0, Some(30), None), ("ready", 30, None, None)]).await;
+    let presents = "SELECT state, reason, presumed FROM {db}.agents";
+    let expected = json!({"state": "ready", "reason": "wrap_up_expired", "presumed": true});
+    assert_eq!(world.rows(presents).await, [expected]);
+    world.tell([state(20, "agent.one", AgentState::Paused, Some("Tea"))]).await;
+    assert_intervals(&world, "agent.one", &[("wrap_up", 0, Some(20), None), ("paused", 20, None, None)]).await;
+}
+
+#[tokio::test]
+async fn a_session_is_a_run_of_intervals_and_says_what_ended_it() {
+    let mut world = World::new().await;
+    let again = state(200, "agent.one", AgentState::Ready, None);
+    let third = state(400, "agent.one", AgentState::Ready, None);
+    world
+        .tell([
+            state(0, "agent.one", AgentState::Paused, Some("signed_in")),
+            state(10, "agent.one", AgentState::Ready, None),
+            state(100, "agent.one", AgentState::Offline, None),
+            again.clone(),
+            decided(&again, 60, Decision::AgentPresumedOffline),
+            third.clone(),
+            decided(&third, 50, Decision::SessionClosed),
+            state(500, "agent.one", AgentState::Ready, None),
+        ])
+        .await;
+    world.agrees_with_the_fold().await;
+    let sessions = "SELECT ended_by, signed_in_seconds, paused_seconds, ready_seconds FROM {db}.agent_sessions ORDER BY started_at";
+    let row = |ended_by: Option<&str>, signed_in: i64, paused: i64, ready: i64| json!({"ended_by": ended_by, "signed_in_seconds": signed_in, "paused_seconds": paused, "ready_seconds": ready});
+    let expected = [
+        row(Some("logout"), 100, 10, 90),
+        row(Some("presumed"), 60, 0, 60),
+        row(Some("day_end"), 50, 0, 50),
+        row(None, 0, 0, 0),
+    ];
+    assert_eq!(world.rows(sessions).await, expected);
 }

@@ -14,6 +14,7 @@ mod intervals;
 mod measure;
 mod migrations;
 mod missed;
+mod parking;
 mod random;
 mod story;
 mod tenants;

@@ -93,7 +93,7 @@ async fn a_million_facts() {
     visible.sort();
     println!("one fact until it can be read: median {:?}, slowest of 50 {:?}", visible[25], visible[49]);
 
-    for view in ["calls", "agent_intervals", "agents", "missed_calls", "facts_once", "fact_conflicts"] {
+    for view in helix_clickhouse::WORKSPACE_VIEWS {
         let mut times = Vec::new();
         for _ in 0..3 {
             let begun = Instant::now();

@@ -4,10 +4,17 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use clickhouse::Client;
 use helix_clickhouse::{ClickHouseStore, Options};
-use helix_fold::{row::Row, settings::Settings, workspace::WorkspaceFold};
+use helix_fold::{
+    agent::{Interval, IntervalRow},
+    row::Row,
+    session::{EndedBy, sessions},
+    settings::Settings,
+    workspace::WorkspaceFold,
+};
 use helix_runtime::{Batch, NextOffset, Offset, Position, Record, Slice, Store as _};
 use helix_schemas::{
     codec::Codec,
+    decision::{Deciding, Decision, attribute},
     fact::{
         AgentState, AgentStateChanged, AgentStateWord, Body, CallAnswered, CallEnded, CallParty, CallRang,
         CallSummarised, ChainedAgent, Direction, Fact, OccurredAtFrom, Source, Unknown,
@@ -19,7 +26,7 @@ use helix_schemas::{
     time::{OccurredAt, ReceivedAt},
     topics,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::engine;
@@ -108,6 +115,40 @@ pub fn summary(seconds: i64, call: &str, says: impl FnOnce(&mut CallSummarised))
 
 pub fn link(agent: &str) -> ChainedAgent {
     ChainedAgent { agent: AgentId::new(agent).ok(), ..ChainedAgent::default() }
+}
+
+fn deciding(seconds: i64, decision: Decision) -> Deciding {
+    Deciding {
+        workspace: workspace("ramaiah"),
+        decision,
+        agent: None,
+        call: None,
+        effective_at: at(seconds),
+        received_at: ReceivedAt::from_micros((at(seconds).millis() + 1000) * 1000),
+        evidence: Vec::new(),
+        attributes: BTreeMap::new(),
+        request: None,
+        source: Source::default(),
+    }
+}
+
+/// What a person decides about a missed call.
+pub fn wished(seconds: i64, call: &str, decision: Decision, by: &str) -> Fact {
+    let attributes = BTreeMap::from([(attribute::BY.to_owned(), by.to_owned())]);
+    let request = Some(Uuid::new_v4().to_string());
+    Deciding { call: CallId::new(call).ok(), attributes, request, ..deciding(seconds, decision) }.into_fact()
+}
+
+/// An agent's decision on a state fact, so many seconds after it.
+pub fn decided(on: &Fact, after: i64, decision: Decision) -> Fact {
+    let seconds = (on.occurred_at.millis() - EPOCH_MILLIS) / 1000 + after;
+    Deciding { agent: on.agent.clone(), evidence: vec![on.id], ..deciding(seconds, decision) }.into_fact()
+}
+
+/// That a call ended, by decision.
+pub fn presumed_ended(seconds: i64, call: &str, agent: Option<&str>) -> Fact {
+    let agent = agent.map(|agent| AgentId::new(agent).unwrap());
+    Deciding { agent, call: CallId::new(call).ok(), ..deciding(seconds, Decision::CallPresumedEnded) }.into_fact()
 }
 
 /// With an id that is a small number, to decide ties.
@@ -283,11 +324,11 @@ impl World {
             .collect()
     }
 
-    /// Compares `calls`, `agent_intervals`, `agents` and `missed_calls` with the fold, row by row.
+    /// Compares `calls`, `agent_intervals`, `agents`, `agent_sessions` and `missed_calls` with the fold, row by row.
     pub async fn agrees_with_the_fold(&self) {
         let mut folds: BTreeMap<WorkspaceId, WorkspaceFold> = BTreeMap::new();
         for (_, offset, fact) in &self.log {
-            let settings = self.settings.get(&fact.workspace).copied().unwrap_or_default();
+            let settings = self.settings.get(&fact.workspace).cloned().unwrap_or_default();
             let fold = folds.entry(fact.workspace.clone());
             fold.or_insert_with(|| WorkspaceFold::new(fact.workspace.clone(), settings)).apply(fact, *offset);
         }
@@ -298,8 +339,9 @@ impl World {
             take(&mut expected, &rows.intervals);
             take(&mut expected, &rows.agents);
             take(&mut expected, &rows.missed_calls);
+            expected.entry("agent_sessions").or_default().extend(session_rows(&rows.intervals));
         }
-        for view in ["calls", "agent_intervals", "agents", "missed_calls"] {
+        for view in ["calls", "agent_intervals", "agents", "agent_sessions", "missed_calls"] {
             let mut found = self.rows(&format!("SELECT * FROM {{db}}.{view}")).await;
             let mut wanted = expected.remove(view).unwrap_or_default();
             found.sort_by_key(Value::to_string);
@@ -318,6 +360,32 @@ fn take<R: Row>(into: &mut BTreeMap<&str, Vec<Value>>, rows: &[R]) {
         Value::Object(columns.collect())
     });
     into.entry(R::TABLE).or_default().extend(objects);
+}
+
+/// The sessions in the intervals of one workspace, which are sorted by agent.
+fn session_rows(rows: &[IntervalRow]) -> Vec<Value> {
+    let of_agents = rows.chunk_by(|one, other| one.agent == other.agent);
+    let of_agent = |rows: &[IntervalRow]| {
+        let intervals: Vec<Interval> = rows.iter().map(|row| row.interval.clone()).collect();
+        let (workspace, agent) = (rows[0].workspace.to_string(), rows[0].agent.to_string());
+        let object = |session: helix_fold::session::Session| {
+            json!({
+                "workspace_id": workspace, "agent_id": agent,
+                "started_at": session.started_at.to_rfc3339(),
+                "ended_at": session.ended_at.map(OccurredAt::to_rfc3339),
+                "ended_by": session.ended_by.map(EndedBy::as_str),
+                "signed_in_seconds": session.signed_in_seconds,
+                "ready_seconds": session.ready_seconds,
+                "ringing_seconds": session.ringing_seconds,
+                "on_call_seconds": session.on_call_seconds,
+                "wrap_up_seconds": session.wrap_up_seconds,
+                "paused_seconds": session.paused_seconds,
+                "unknown_seconds": session.unknown_seconds,
+            })
+        };
+        sessions(&intervals).into_iter().map(object).collect::<Vec<Value>>()
+    };
+    of_agents.flat_map(of_agent).collect()
 }
 
 async fn open(

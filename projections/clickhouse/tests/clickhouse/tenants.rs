@@ -38,6 +38,7 @@ async fn a_user_of_one_workspace_reads_its_rows_alone_through_every_view() {
         "calls",
         "agent_intervals",
         "agents",
+        "agent_sessions",
         "missed_calls",
         "facts_once",
         "fact_conflicts",

@@ -2,8 +2,8 @@
 //!
 //! The board and the table `read.agents` must say the same, so the present is the last interval that
 //! [`crate::agent::intervals`] finds. What happened long ago cannot change it: only the tail of the timeline is kept,
-//! with the interval that was in force before it. An agent's facts lie in one partition, so the cut of the tail depends on
-//! nothing but their order.
+//! with the interval that was in force before it and the state fact that a decision may rest on. An agent's facts lie in one
+//! partition, so the cut of the tail depends on nothing but their order.
 
 use helix_schemas::{
     fact::{AgentState, Fact},
@@ -14,7 +14,7 @@ use helix_schemas::{
 use serde::{Deserialize, Serialize};
 
 use super::document::AgentCard;
-use crate::agent::{Arrival, Entry, Interval, Registers, Says, TOUCH_GRACE_MILLIS, intervals};
+use crate::agent::{Arrival, Entry, Interval, Registers, Says, TOUCH_GRACE_MILLIS, intervals_after};
 
 /// The tail is cut when it has grown to this many entries,
 const CUT_AT: usize = 24;
@@ -30,6 +30,8 @@ pub(super) struct AgentPresent {
     arrivals: Arrival,
     registers: Registers,
     before: Option<Interval>,
+    /// The last state fact before the tail.
+    last_state: Option<FactId>,
     /// States earlier than this are history that cannot change the present.
     horizon: Option<OccurredAt>,
     /// Sorted by `(at, arrival)`.
@@ -48,7 +50,7 @@ impl AgentPresent {
             return false;
         };
         let earliest = match entry.says {
-            Says::State { .. } => self.horizon.map(OccurredAt::millis),
+            Says::State { .. } | Says::Decided { .. } => self.horizon.map(OccurredAt::millis),
             Says::Touch { .. } => self.horizon.map(grace_before),
         };
         let history = earliest.is_some_and(|earliest| entry.at.millis() < earliest);
@@ -83,7 +85,9 @@ impl AgentPresent {
         let Some(horizon) = at(place) else { return };
         let kept = self.tail.split_off(place);
         let old = std::mem::replace(&mut self.tail, kept);
-        self.before = intervals(self.before.as_ref(), &old).pop().or_else(|| self.before.take());
+        self.before = self.last_interval(&old);
+        let states = old.iter().rev().filter(|entry| matches!(entry.says, Says::State { .. }));
+        self.last_state = states.map(|entry| entry.fact).next().or(self.last_state);
         let in_reach = grace_before(horizon);
         let mut touches: Vec<Entry> = old
             .into_iter()
@@ -94,13 +98,14 @@ impl AgentPresent {
         self.horizon = Some(horizon);
     }
 
-    fn present(&self) -> Option<Interval> {
-        intervals(self.before.as_ref(), &self.tail).pop().or_else(|| self.before.clone())
+    /// The last interval that these entries leave, with what was before them.
+    fn last_interval(&self, entries: &[Entry]) -> Option<Interval> {
+        intervals_after(self.before.as_ref(), self.last_state, entries).pop().or_else(|| self.before.clone())
     }
 
     /// The agent as shown; `None` while no state is known.
     pub(super) fn card(&self, agent: &AgentId) -> Option<AgentCard> {
-        let present = self.present()?;
+        let present = self.last_interval(&self.tail)?;
         Some(AgentCard {
             agent_id: agent.clone(),
             name: self.registers.name.get().cloned(),
@@ -109,6 +114,7 @@ impl AgentPresent {
             reason: present.reason,
             call_id: present.call,
             mode: self.registers.mode.get().cloned(),
+            presumed: present.presumed,
         })
     }
 }
@@ -123,11 +129,12 @@ struct Stored {
     n: Arrival,
     r: Registers,
     b: Option<StoredInterval>,
+    l: Option<FactId>,
     h: Option<OccurredAt>,
     t: Vec<StoredEntry>,
 }
 
-type StoredInterval = (AgentState, Option<String>, OccurredAt, Option<CallId>);
+type StoredInterval = (AgentState, Option<String>, OccurredAt, Option<CallId>, bool);
 type StoredEntry = (OccurredAt, Arrival, FactId, StoredSays);
 
 #[derive(Serialize, Deserialize)]
@@ -136,6 +143,8 @@ enum StoredSays {
     State(AgentState, Option<String>),
     #[serde(rename = "c")]
     Touch(CallId),
+    #[serde(rename = "d")]
+    Decided(AgentState, String, FactId),
 }
 
 impl From<AgentPresent> for Stored {
@@ -144,13 +153,15 @@ impl From<AgentPresent> for Stored {
             let says = match entry.says {
                 Says::State { state, reason } => StoredSays::State(state, reason),
                 Says::Touch { call } => StoredSays::Touch(call),
+                Says::Decided { state, reason, rests_on } => StoredSays::Decided(state, reason, rests_on),
             };
             (entry.at, entry.arrival, entry.fact, says)
         };
         Self {
             n: present.arrivals,
             r: present.registers,
-            b: present.before.map(|interval| (interval.state, interval.reason, interval.started_at, interval.call)),
+            b: present.before.map(|held| (held.state, held.reason, held.started_at, held.call, held.presumed)),
+            l: present.last_state,
             h: present.horizon,
             t: present.tail.into_iter().map(entry).collect(),
         }
@@ -163,20 +174,23 @@ impl From<Stored> for AgentPresent {
             let says = match says {
                 StoredSays::State(state, reason) => Says::State { state, reason },
                 StoredSays::Touch(call) => Says::Touch { call },
+                StoredSays::Decided(state, reason, rests_on) => Says::Decided { state, reason, rests_on },
             };
             Entry { at, arrival, fact, says }
         };
-        let before = |(state, reason, started_at, call): StoredInterval| Interval {
+        let before = |(state, reason, started_at, call, presumed): StoredInterval| Interval {
             state,
             reason,
             started_at,
             ended_at: None,
             call,
+            presumed,
         };
         Self {
             arrivals: stored.n,
             registers: stored.r,
             before: stored.b.map(before),
+            last_state: stored.l,
             horizon: stored.h,
             tail: stored.t.into_iter().map(entry).collect(),
         }

@@ -47,10 +47,16 @@ struct Counted {
     inbound: bool,
     outcome: Outcome,
     within: bool,
-    caller: Option<String>,
+    /// By which it is linked to the caller's other calls.
+    caller_key: Option<String>,
     started_at: OccurredAt,
     answered: bool,
+    /// An outbound call that ended unanswered.
+    failed: bool,
+    /// When it was missed, unless it was waived.
     missed_at: Option<OccurredAt>,
+    /// How many attempts close an obligation; `None`: no number does.
+    exhausting: Option<usize>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -67,7 +73,10 @@ struct Counters {
 struct Caller {
     /// Starts of answered calls, either direction.
     answered: BTreeSet<(OccurredAt, CallId)>,
-    /// When calls were missed. The call is always there; its absence marks the start of a moment in a range.
+    /// Starts of attempts that ended unanswered.
+    failed: BTreeSet<(OccurredAt, CallId)>,
+    /// When calls were missed that nobody waived. The call is always there; its absence marks the start of a moment in a
+    /// range.
     missed: BTreeSet<(OccurredAt, Option<CallId>)>,
 }
 
@@ -155,17 +164,17 @@ impl Calls {
         let call = fact.call.as_ref().filter(|_| CallState::concerns(fact))?;
         let day = settings.day_of(fact.occurred_at);
         if let Some(held) = self.held.get_mut(call) {
-            let before = held.memory.clone();
-            held.memory.state.apply(fact);
-            if fact.occurred_at > before.latest {
+            let learnt = held.memory.state.apply(fact);
+            let before = held.memory.latest;
+            if fact.occurred_at > before {
                 held.memory.latest = fact.occurred_at;
-                let before_day = settings.day_of(before.latest);
+                let before_day = settings.day_of(before);
                 if day > before_day {
                     remove_from(&mut self.by_latest, before_day, call);
                     self.by_latest.entry(day).or_default().insert(call.clone());
                 }
             }
-            if held.memory == before {
+            if !learnt && fact.occurred_at <= before {
                 return None;
             }
         } else {
@@ -206,7 +215,9 @@ impl Calls {
         changes: &mut Vec<Change>,
     ) {
         let Some(held) = self.held.get_mut(call) else { return };
-        let row = held.memory.state.row(workspace, call, settings);
+        let state = &held.memory.state;
+        let row = state.row(workspace, call, settings);
+        let waived = state.handling().waive.is_some();
         if let Some(counted) = held.counted.take() {
             self.uncount(call, &counted);
             remove_from(&mut self.by_start, counted.day, call);
@@ -224,7 +235,7 @@ impl Calls {
             None => visible.remove(&waiting_path(call)),
         });
         if let Some(row) = row {
-            let counted = Counted::of(row, settings);
+            let counted = Counted::of(&row, waived, settings);
             self.count(call, &counted);
             self.by_start.entry(counted.day).or_default().insert(call.clone());
             if let Some(held) = self.held.get_mut(call) {
@@ -251,39 +262,44 @@ impl Calls {
     /// Adds a call to its caller's obligations, or takes it away.
     fn link(&mut self, call: &CallId, counted: &Counted, add: bool) {
         let sign = if add { 1 } else { -1 };
-        let Some(number) = &counted.caller else {
+        let Some(key) = &counted.caller_key else {
             // Linked to nothing: missed is open.
             self.open_missed += if counted.missed_at.is_some() { sign } else { 0 };
             return;
         };
-        if counted.missed_at.is_none() && !counted.answered {
+        if counted.missed_at.is_none() && !counted.answered && !counted.failed {
             return;
         }
-        let caller = self.callers.entry(number.clone()).or_default();
+        let caller = self.callers.entry(key.clone()).or_default();
+        let before = caller.closed_until(counted.exhausting);
         if let Some(missed_at) = counted.missed_at {
             let entry = (missed_at, Some(call.clone()));
-            let open = caller.last_answered().is_none_or(|last| missed_at > last);
+            let open = before.is_none_or(|until| missed_at > until);
             let changed = if add { caller.missed.insert(entry) } else { caller.missed.remove(&entry) };
             self.open_missed += if changed && open { sign } else { 0 };
         }
-        if counted.answered {
-            let before = caller.last_answered();
-            let entry = (counted.started_at, call.clone());
-            let _known = if add { caller.answered.insert(entry) } else { caller.answered.remove(&entry) };
-            let after = caller.last_answered();
-            // An obligation is open while its caller's last answered call started before it: those in between change.
-            self.open_missed -= if add { caller.missed_between(before, after) } else { 0 };
-            self.open_missed += if add { 0 } else { caller.missed_between(after, before) };
+        let entry = (counted.started_at, call.clone());
+        for (closes, starts) in [(counted.answered, &mut caller.answered), (counted.failed, &mut caller.failed)] {
+            if closes {
+                let _known = if add { starts.insert(entry.clone()) } else { starts.remove(&entry) };
+            }
         }
-        if caller.answered.is_empty() && caller.missed.is_empty() {
-            self.callers.remove(number);
+        let after = caller.closed_until(counted.exhausting);
+        // Obligations up to some moment are closed: that moment moves on with what is added, and back with what is taken.
+        self.open_missed -= caller.missed_between(before, after);
+        self.open_missed += caller.missed_between(after, before);
+        if caller.answered.is_empty() && caller.failed.is_empty() && caller.missed.is_empty() {
+            self.callers.remove(key);
         }
     }
 }
 
 impl Caller {
-    fn last_answered(&self) -> Option<OccurredAt> {
-        self.answered.last().map(|(started_at, _)| *started_at)
+    /// What was missed until then is closed: by an answered call that started no earlier, or by as many failed attempts.
+    fn closed_until(&self, exhausting: Option<usize>) -> Option<OccurredAt> {
+        let answered = self.answered.last();
+        let exhausted = exhausting.and_then(|attempts| self.failed.iter().rev().nth(attempts - 1));
+        answered.max(exhausted).map(|(started_at, _)| *started_at)
     }
 
     /// How many calls were missed later than `from` and not later than `to`.
@@ -298,7 +314,7 @@ impl Caller {
 }
 
 impl Counted {
-    fn of(row: CallRow, settings: &Settings) -> Self {
+    fn of(row: &CallRow, waived: bool, settings: &Settings) -> Self {
         let within = row.outcome == Outcome::Answered
             && row.wait_seconds.is_some_and(|seconds| seconds <= settings.service_level_seconds);
         Self {
@@ -308,8 +324,10 @@ impl Counted {
             within,
             started_at: row.started_at,
             answered: row.answered_at.is_some(),
-            missed_at: if row.is_missed() { row.ended_at } else { None },
-            caller: row.caller,
+            failed: row.outcome == Outcome::NoAnswer,
+            missed_at: if row.is_missed() && !waived { row.ended_at } else { None },
+            exhausting: usize::try_from(settings.rules.attempts).ok().filter(|attempts| *attempts > 0),
+            caller_key: row.caller.as_deref().and_then(|caller| settings.caller_key(caller)),
         }
     }
 

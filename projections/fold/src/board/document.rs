@@ -64,6 +64,8 @@ pub struct AgentCard {
     pub call_id: Option<CallId>,
     /// Mode, as sent.
     pub mode: Option<String>,
+    /// Whether the state rests on a decision. An addition.
+    pub presumed: bool,
 }
 
 /// What a call in progress is doing.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use helix_schemas::{
+    decision::{Deciding, Decision, attribute},
     fact::{
         AgentState, AgentStateChanged, AgentStateWord, Body, CallAnswered, CallEnded, CallParty, CallRang,
         CallSummarised, Direction, Fact, OccurredAtFrom, Source,
@@ -18,7 +19,11 @@ use super::{
     document::{AGENTS, OPEN_MISSED_CALLS, TODAY},
     visible::{Visible, merge},
 };
-use crate::{settings::Settings, workspace::WorkspaceFold};
+use crate::{
+    call::{CallRow, Outcome},
+    settings::{FURTHEST_AHEAD_MILLIS, Settings},
+    workspace::WorkspaceFold,
+};
 
 /// 2026-03-02 09:00 in Kolkata.
 const START: i64 = 1_772_422_200;
@@ -89,6 +94,23 @@ fn summarised(call: &str, agent: Option<&str>, second: i64, answered: bool, rang
         ..CallSummarised::default()
     };
     fact(agent, Some(call), second, "summary", Body::CallSummarised(Box::new(body)))
+}
+
+/// A decision that takes effect at that second, on that fact if on any, in the name of asha.
+fn decided(decision: Decision, agent: Option<&str>, call: Option<&str>, second: i64, on: Option<&Fact>) -> Fact {
+    Deciding {
+        workspace: WorkspaceId::new("ramaiah").unwrap(),
+        decision,
+        agent: agent.map(|agent| AgentId::new(agent).unwrap()),
+        call: call.map(|call| CallId::new(call).unwrap()),
+        effective_at: OccurredAt::from_millis((START + second) * 1000),
+        received_at: ReceivedAt::from_micros((START + second) * 1_000_000 + 900_000),
+        evidence: on.map(|fact| fact.id).into_iter().collect(),
+        attributes: BTreeMap::from([(attribute::BY.to_owned(), "asha".to_owned())]),
+        request: None,
+        source: Source::default(),
+    }
+    .into_fact()
 }
 
 fn board() -> Board {
@@ -208,24 +230,215 @@ fn a_change_never_shows_a_number_when_it_is_debugged() {
     assert!(!format!("{changes:?} {:?}", board.visible()).contains("919845012345"));
 }
 
+#[test]
+fn a_decision_is_shown_as_presumed_until_something_real_is_heard() {
+    let agent = AgentId::new("a").unwrap();
+    let mut board = board();
+    let wrap_up = state("a", 0, AgentState::WrapUp, None);
+    let expired = decided(Decision::WrapUpExpired, Some("a"), None, 30, Some(&wrap_up));
+    board.apply(&wrap_up);
+    let watermark = board.watermark();
+    board.apply(&expired);
+    let card = board.agent_card(&agent).unwrap();
+    assert_eq!((card.state, card.reason.as_deref(), card.presumed), (AgentState::Ready, Some("wrap_up_expired"), true));
+    assert_eq!(board.watermark(), watermark, "a decision says nothing of the provider's clock");
+    assert!(board.apply(&expired).is_empty());
+    board.apply(&state("a", 20, AgentState::Paused, Some("tea")));
+    let card = board.agent_card(&agent).unwrap();
+    assert_eq!((card.state, card.presumed), (AgentState::Paused, false));
+}
+
+#[test]
+fn a_decision_holds_although_all_that_came_before_it_was_forgotten() {
+    let mut board = board();
+    let ready = state("a", 0, AgentState::Ready, None);
+    board.apply(&ready);
+    for nth in 0..300 {
+        board.apply(&rang(&format!("c{nth}"), Some("a"), nth, "111", Direction::Inbound));
+    }
+    board.apply(&decided(Decision::AgentPresumedOffline, Some("a"), None, 900, Some(&ready)));
+    let card = board.agent_card(&AgentId::new("a").unwrap()).unwrap();
+    assert_eq!((card.state, card.presumed), (AgentState::Offline, true));
+    let memory = board.agent_memory(&AgentId::new("a").unwrap()).unwrap();
+    assert!(memory.len() < 12_000, "{} bytes", memory.len());
+}
+
+#[test]
+fn a_call_that_is_presumed_ended_leaves_the_board_and_comes_back_when_it_is_heard_of() {
+    let mut board = board();
+    board.apply(&rang("c1", Some("a"), 0, "111", Direction::Inbound));
+    board.apply(&decided(Decision::CallPresumedEnded, Some("a"), Some("c1"), 600, None));
+    assert!(board.visible().get("calls/c1").is_none());
+    assert_eq!((board.today().missed, open_missed(&board)), (1, "1"));
+    board.apply(&answered("c1", "a", 700));
+    assert!(board.visible().get("calls/c1").unwrap().contains(r#""presumed":false"#));
+    assert_eq!((board.today().missed, open_missed(&board)), (0, "0"));
+}
+
+#[test]
+fn an_obligation_is_open_while_claimed_and_closed_by_a_waive_or_the_last_attempt() {
+    let mut board = board();
+    for (call, caller) in [("m1", "111"), ("m2", "222")] {
+        board.apply(&rang(call, None, 0, caller, Direction::Inbound));
+        board.apply(&ended(call, None, 40));
+    }
+    board.apply(&decided(Decision::MissedCallClaimed, None, Some("m1"), 50, None));
+    assert_eq!(open_missed(&board), "2");
+    board.apply(&decided(Decision::MissedCallWaived, None, Some("m1"), 60, None));
+    assert_eq!(open_missed(&board), "1");
+    for attempt in 1..=3_i64 {
+        assert_eq!(open_missed(&board), "1");
+        let call = format!("o{attempt}");
+        board.apply(&rang(&call, Some("a"), attempt * 100, "222", Direction::Outbound));
+        board.apply(&ended(&call, Some("a"), attempt * 100 + 20));
+    }
+    assert_eq!(open_missed(&board), "0");
+    // The last of them was answered after all; then it is reached, and as closed as before.
+    board.apply(&answered("o3", "a", 310));
+    assert_eq!(open_missed(&board), "0");
+    // It was not: three attempts again.
+    board.apply(&summarised("o3", Some("a"), 320, false, 20));
+    assert_eq!(open_missed(&board), "0");
+}
+
+#[test]
+fn a_call_that_rings_a_second_agent_stays_on_the_board_and_is_not_missed() {
+    let mut board = board();
+    board.apply(&rang("c1", Some("a"), 0, "111", Direction::Inbound));
+    board.apply(&ended("c1", Some("a"), 15));
+    assert_eq!((board.today().missed, open_missed(&board)), (1, "1"));
+    board.apply(&rang("c1", Some("b"), 16, "111", Direction::Inbound));
+    assert!(board.visible().get("waiting/c1").is_some());
+    assert_eq!((board.today().missed, board.today().in_progress, open_missed(&board)), (0, 1, "0"));
+    board.apply(&answered("c1", "b", 20));
+    assert!(board.visible().get("calls/c1").unwrap().contains(r#""state":"on_call""#));
+    board.apply(&ended("c1", Some("b"), 60));
+    assert_eq!((board.today().answered, board.today().in_progress), (1, 0));
+}
+
+#[test]
+fn one_caller_is_one_however_the_number_is_written() {
+    let mut board = board();
+    board.apply(&rang("m1", None, 0, "9876543210", Direction::Inbound));
+    board.apply(&ended("m1", None, 40));
+    board.apply(&rang("o1", Some("a"), 100, "+91 98765 43210", Direction::Outbound));
+    assert_eq!(open_missed(&board), "1");
+    board.apply(&answered("o1", "a", 110));
+    assert_eq!(open_missed(&board), "0");
+}
+
+#[test]
+fn a_fact_from_far_ahead_moves_no_watermark() {
+    let mut board = board();
+    board.apply(&state("a", 0, AgentState::Ready, None));
+    board.apply(&rang("c1", None, 10, "111", Direction::Inbound));
+    let watermark = board.watermark();
+    let ahead = |millis: i64| {
+        let mut fact = state("b", 20, AgentState::Ready, None);
+        fact.occurred_at = OccurredAt::from_millis(fact.received_at.micros() / 1000 + millis);
+        fact
+    };
+    board.apply(&ahead(FURTHEST_AHEAD_MILLIS + 1));
+    assert_eq!(board.watermark(), watermark);
+    assert!(board.visible().get("waiting/c1").is_some());
+    assert!(board.agent_card(&AgentId::new("b").unwrap()).is_some(), "it says what it says all the same");
+    board.apply(&ahead(FURTHEST_AHEAD_MILLIS));
+    assert_ne!(board.watermark(), watermark);
+}
+
+#[test]
+fn a_board_without_a_watermark_is_restored_with_its_calls() {
+    let mut first = board();
+    let mut rings = rang("c1", None, 0, "111", Direction::Inbound);
+    rings.occurred_at_from = OccurredAtFrom::Received;
+    first.apply(&rings);
+    assert!(first.watermark().is_none());
+    let call = CallId::new("c1").unwrap();
+    let memory = first.call_memory(&call).unwrap();
+    let restored = Board::restore(
+        first.workspace.clone(),
+        first.settings.clone(),
+        None,
+        std::iter::empty(),
+        [(call, memory.as_str())],
+    );
+    let mut restored = restored.unwrap();
+    assert!(first.visible() == restored.visible());
+    let end = ended("c1", None, 60);
+    first.apply(&end);
+    restored.apply(&end);
+    assert_eq!(first.root(), restored.root());
+}
+
+/// As many cases as are usual, or as `PROPTEST_CASES` asks for.
+fn cases(usual: u32) -> ProptestConfig {
+    let asked = ProptestConfig::default();
+    if std::env::var_os("PROPTEST_CASES").is_some() { asked } else { ProptestConfig { cases: usual, ..asked } }
+}
+
+/// What is told: a fact, or a decision on one of the states that are told.
+#[derive(Debug, Clone)]
+enum Told {
+    Fact(Box<Fact>),
+    OnState(Decision, prop::sample::Index, i64),
+}
+
 /// Facts of some days: each agent's in order of the provider's clock, now and then late.
-fn any_fact() -> impl Strategy<Value = Fact> {
+fn any_told() -> impl Strategy<Value = Told> {
     let agents = prop::sample::select(vec!["a", "b", "c"]);
     let maybe = prop::option::weighted(0.6, prop::sample::select(vec!["a", "b", "c"]));
     // A call lives within its own hour, so that its facts lie within a day of each other.
     let call = (0_i64..90).prop_map(|number| (format!("c{number}"), number * 3600));
     let caller = prop::sample::select(vec!["111", "222", "333"]);
     let direction = prop::sample::select(vec![Direction::Inbound, Direction::Inbound, Direction::Outbound]);
-    prop_oneof![
-        3 => (agents.clone(), 0_i64..90 * 3600, prop::sample::select(AgentState::ALL.to_vec()), prop::option::of(Just("tea")))
+    let fact = prop_oneof![
+        12 => (agents.clone(), 0_i64..90 * 3600, prop::sample::select(AgentState::ALL.to_vec()), prop::option::of(Just("tea")))
             .prop_map(|(agent, second, word, reason)| state(agent, second / 900 * 900, word, reason)),
-        3 => (call.clone(), maybe.clone(), 0_i64..200, caller, direction)
+        12 => (call.clone(), maybe.clone(), 0_i64..200, caller, direction)
             .prop_map(|((call, start), agent, second, caller, direction)| rang(&call, agent, start + second, caller, direction)),
-        2 => (call.clone(), agents, 0_i64..400).prop_map(|((call, start), agent, second)| answered(&call, agent, start + second)),
-        2 => (call.clone(), maybe.clone(), 0_i64..900).prop_map(|((call, start), agent, second)| ended(&call, agent, start + second)),
-        1 => (call, maybe, 60_i64..900, any::<bool>(), 0_i64..60)
+        8 => (call.clone(), agents, 0_i64..400).prop_map(|((call, start), agent, second)| answered(&call, agent, start + second)),
+        8 => (call.clone(), maybe.clone(), 0_i64..900).prop_map(|((call, start), agent, second)| ended(&call, agent, start + second)),
+        4 => (call.clone(), maybe.clone(), 60_i64..900, any::<bool>(), 0_i64..60)
             .prop_map(|((call, start), agent, second, answered, rang_for)| summarised(&call, agent, start + second, answered, rang_for)),
+        2 => (call.clone(), maybe, 0_i64..900).prop_map(|((call, start), agent, second)| {
+            decided(Decision::CallPresumedEnded, agent, Some(&call), start + second, None)
+        }),
+        2 => (call, 0_i64..900, any::<bool>()).prop_map(|((call, start), second, waives)| {
+            let wish = if waives { Decision::MissedCallWaived } else { Decision::MissedCallClaimed };
+            decided(wish, None, Some(&call), start + second, None)
+        }),
+    ];
+    let decisions =
+        prop::sample::select(vec![Decision::WrapUpExpired, Decision::AgentPresumedOffline, Decision::SessionClosed]);
+    prop_oneof![
+        10 => fact.prop_map(|fact| Told::Fact(Box::new(fact))),
+        1 => (decisions, any::<prop::sample::Index>(), 0_i64..4000)
+            .prop_map(|(decision, state, after)| Told::OnState(decision, state, after)),
     ]
+}
+
+fn as_facts(told: Vec<Told>) -> Vec<Fact> {
+    let states: Vec<Fact> = told
+        .iter()
+        .filter_map(|told| match told {
+            Told::Fact(fact) if matches!(fact.body, Body::AgentStateChanged(_)) => Some(fact.as_ref().clone()),
+            Told::Fact(_) | Told::OnState(..) => None,
+        })
+        .collect();
+    let as_fact = |told| match told {
+        Told::Fact(fact) => Some(*fact),
+        Told::OnState(..) if states.is_empty() => None,
+        Told::OnState(decision, state, after) => {
+            let state = state.get(&states);
+            let second = state.occurred_at.millis() / 1000 - START + after;
+            Some(decided(decision, state.agent.as_ref().map(AgentId::as_str), None, second, Some(state)))
+        }
+    };
+    told.into_iter().filter_map(as_fact).collect()
+}
+
+fn facts(most: usize) -> impl Strategy<Value = Vec<Fact>> {
+    prop::collection::vec(any_told(), 2..most).prop_map(as_facts).prop_filter("no facts", |facts| !facts.is_empty())
 }
 
 /// Merges what has one key, keeping each key's order, as partitions that are read at other speeds would.
@@ -249,11 +462,11 @@ fn interleaved(facts: &[Fact], choices: &[usize]) -> Vec<Fact> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(cases(96))]
 
     #[test]
     fn however_partitions_interleave_the_board_is_one(
-        facts in prop::collection::vec(any_fact(), 1..160),
+        facts in facts(160),
         choices in prop::collection::vec(0_usize..1000, 1..40),
     ) {
         let one = folded(&facts);
@@ -263,16 +476,18 @@ proptest! {
 
     #[test]
     fn repeats_are_absorbed(
-        facts in prop::collection::vec(any_fact(), 1..120),
-        repeats in prop::collection::vec((0_usize..120, 0_usize..12), 0..40),
+        facts in facts(120),
+        repeats in prop::collection::vec((0_usize..120, 0_usize..12, 0_i64..4000), 0..40),
     ) {
         let mut repeated = Vec::new();
         for (at, fact) in facts.iter().enumerate() {
             repeated.push(fact.clone());
             // A repeat comes soon after, as a provider's retry does.
-            for (of, after) in &repeats {
+            for (of, after, later) in &repeats {
                 if of + after == at && *of < facts.len() {
-                    repeated.push(facts[*of].clone());
+                    let mut again = facts[*of].clone();
+                    again.received_at = ReceivedAt::from_micros(again.received_at.micros() + later * 1_000_000);
+                    repeated.push(again);
                 }
             }
         }
@@ -282,7 +497,7 @@ proptest! {
 
     #[test]
     fn deltas_replayed_on_a_copy_give_the_board_and_its_root_in_any_cut(
-        facts in prop::collection::vec(any_fact(), 1..120),
+        facts in facts(120),
         cut in 1_usize..20,
     ) {
         let mut board = board();
@@ -301,7 +516,7 @@ proptest! {
 
     #[test]
     fn a_board_that_is_stored_and_restored_goes_on_as_if_nothing_had_been(
-        facts in prop::collection::vec(any_fact(), 2..120),
+        facts in facts(120),
         at in 0_usize..120,
     ) {
         let at = at % facts.len();
@@ -312,7 +527,7 @@ proptest! {
             first.calls.ids().map(|call| (call.clone(), first.call_memory(call).unwrap())).collect();
         let mut second = Board::restore(
             first.workspace.clone(),
-            first.settings,
+            first.settings.clone(),
             first.watermark,
             agents.iter().map(|(agent, memory)| (agent.clone(), memory.as_str())),
             calls.iter().map(|(call, memory)| (call.clone(), memory.as_str())),
@@ -328,14 +543,16 @@ proptest! {
     /// no later than a few others (an agent's tail is bounded).
     #[test]
     fn the_board_says_what_the_read_models_say(
-        told in prop::collection::vec((any_fact(), 0_i64..4 * 3600), 1..160),
+        facts in facts(160),
+        late in prop::collection::vec(0_i64..4 * 3600, 160),
     ) {
-        let mut told = told;
+        let mut told: Vec<(Fact, i64)> = facts.into_iter().zip(late).collect();
         told.sort_by_key(|(fact, late)| fact.occurred_at.millis() + late * 1000);
         let facts: Vec<Fact> = told.into_iter().map(|(fact, _)| fact).collect();
+        prop_assume!(facts.iter().any(|fact| fact.occurred_at_from != OccurredAtFrom::Received));
         let settings = Settings::default();
         let board = folded(&facts);
-        let mut all = WorkspaceFold::new(board.workspace.clone(), settings);
+        let mut all = WorkspaceFold::new(board.workspace.clone(), settings.clone());
         for (arrival, fact) in facts.iter().enumerate() {
             all.apply(fact, i64::try_from(arrival).unwrap());
         }
@@ -346,15 +563,35 @@ proptest! {
             prop_assert_eq!(card.since, row.since.to_rfc3339());
             prop_assert_eq!(card.reason, row.reason.clone());
             prop_assert_eq!(card.call_id, row.call.clone());
+            prop_assert_eq!(card.presumed, row.presumed);
         }
         prop_assert_eq!(board.visible().collection(AGENTS).len(), rows.agents.len());
         let day = settings.day_of(board.watermark().unwrap().occurred_at);
-        let is_offered = |row: &&crate::call::CallRow| row.counts_as_inbound() && settings.day_of(row.started_at) == day;
-        prop_assert_eq!(board.today().offered, i64::try_from(rows.calls.iter().filter(is_offered).count()).unwrap());
+        let offered: Vec<&CallRow> = rows
+            .calls
+            .iter()
+            .filter(|row| row.counts_as_inbound() && settings.day_of(row.started_at) == day)
+            .collect();
+        let count = |counts: &dyn Fn(&CallRow) -> bool| {
+            i64::try_from(offered.iter().filter(|row| counts(row)).count()).unwrap()
+        };
+        let today = board.today();
+        prop_assert_eq!(today.offered, count(&|_| true));
+        prop_assert_eq!(today.answered, count(&|row| row.outcome == Outcome::Answered));
+        prop_assert_eq!(today.missed, count(&|row| row.outcome == Outcome::Missed));
+        prop_assert_eq!(today.short_abandoned, count(&|row| row.outcome == Outcome::ShortAbandon));
+        let in_time = |row: &CallRow| {
+            row.outcome == Outcome::Answered
+                && row.wait_seconds.is_some_and(|seconds| seconds <= settings.service_level_seconds)
+        };
+        prop_assert_eq!(today.service_level.answered_within, count(&in_time));
+        prop_assert_eq!(
+            today.service_level.denominator,
+            count(&|row| matches!(row.outcome, Outcome::Answered | Outcome::Missed))
+        );
         let started: BTreeMap<_, _> = rows.calls.iter().map(|row| (row.call.clone(), settings.day_of(row.started_at))).collect();
         let open = rows.missed_calls.iter().filter(|row| row.closing.is_none() && started[&row.call] >= day - 1).count();
         prop_assert_eq!(open_missed(&board), open.to_string());
-        let today = board.today();
         prop_assert_eq!(today.offered, today.answered + today.missed + today.short_abandoned + today.in_progress);
         prop_assert!(board.visible().get(TODAY).is_some());
     }

@@ -4,7 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod agents;
+mod books;
 mod calls;
+mod corpus;
 mod facts;
+mod measure;
 mod missed;
 mod roots;

@@ -7,32 +7,54 @@ use std::{
 
 use async_trait::async_trait;
 use helix_forward::Progress;
-use helix_runtime::{Batch, Epoch, NextOffset, Position, StoreError};
+use helix_runtime::{Batch, Epoch, NextOffset, Parked, Position, Standing, StoreError};
+
+#[derive(Debug, Default)]
+struct Held {
+    /// Next offset and epoch, by partition.
+    progress: BTreeMap<i32, (i64, i64)>,
+    parked: Vec<(i32, Parked)>,
+}
+
+impl Held {
+    fn position(&self, partition: i32, (next, epoch): (i64, i64)) -> Position {
+        let mut parked = BTreeMap::new();
+        for (_, entry) in self.parked.iter().filter(|(at, _)| *at == partition) {
+            parked.entry(entry.key.clone()).or_insert(entry.offset);
+        }
+        Position { partition, next_offset: NextOffset(next), epoch: Epoch(epoch), parked }
+    }
+
+    fn positions(&self) -> impl Iterator<Item = Position> {
+        self.progress.iter().map(|(partition, at)| self.position(*partition, *at))
+    }
+}
 
 /// What outlives an instance.
 #[derive(Debug, Clone, Default)]
-pub struct Kept(Arc<Mutex<BTreeMap<i32, (i64, i64)>>>);
+pub struct Kept(Arc<Mutex<Held>>);
 
 impl Kept {
-    fn held(&self) -> MutexGuard<'_, BTreeMap<i32, (i64, i64)>> {
+    fn held(&self) -> MutexGuard<'_, Held> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Another instance takes every partition.
     pub fn taken(&self) {
-        for (_, epoch) in self.held().values_mut() {
+        for (_, epoch) in self.held().progress.values_mut() {
             *epoch += 1;
         }
     }
 
     /// Progress over all partitions.
     pub fn total(&self) -> i64 {
-        self.held().values().map(|(next, _)| next).sum()
+        self.held().progress.values().map(|(next, _)| next).sum()
     }
-}
 
-fn position((partition, (next, epoch)): (&i32, &(i64, i64))) -> Position {
-    Position { partition: *partition, next_offset: NextOffset(*next), epoch: Epoch(*epoch), parked: Default::default() }
+    /// Everything that is parked, with its partition.
+    pub fn parked(&self) -> Vec<(i32, Parked)> {
+        self.held().parked.clone()
+    }
 }
 
 #[async_trait]
@@ -40,23 +62,27 @@ impl Progress for Kept {
     async fn acquire(&mut self, _topic: &str, partitions: &[i32]) -> Result<Vec<Position>, StoreError> {
         let mut held = self.held();
         for partition in partitions {
-            held.entry(*partition).or_default().1 += 1;
+            held.progress.entry(*partition).or_default().1 += 1;
         }
-        Ok(held.iter().filter(|(partition, _)| partitions.contains(partition)).map(position).collect())
+        Ok(held.positions().filter(|at| partitions.contains(&at.partition)).collect())
     }
 
-    async fn standing(&mut self, _topic: &str) -> Result<Vec<Position>, StoreError> {
-        Ok(self.held().iter().map(position).collect())
+    async fn standing(&mut self, _topic: &str, partitions: &[i32]) -> Result<Standing, StoreError> {
+        let positions = self.held().positions().filter(|at| partitions.contains(&at.partition)).collect();
+        Ok(Standing { positions, paused: false })
     }
 
     async fn advance(&mut self, batch: &Batch) -> Result<(), StoreError> {
         let mut held = self.held();
         for slice in &batch.slices {
-            if held.get(&slice.partition) != Some(&(slice.from.0, slice.epoch.0)) {
+            if held.progress.get(&slice.partition) != Some(&(slice.from.0, slice.epoch.0)) {
                 return Err(StoreError::Fenced { partition: slice.partition });
             }
         }
-        held.extend(batch.slices.iter().map(|slice| (slice.partition, (slice.to.0, slice.epoch.0))));
+        for slice in &batch.slices {
+            held.progress.insert(slice.partition, (slice.to.0, slice.epoch.0));
+            held.parked.extend(slice.parked.iter().map(|parked| (slice.partition, parked.clone())));
+        }
         Ok(())
     }
 }

@@ -126,6 +126,8 @@ impl Stage {
             batch_records: 16,
             batch_bytes: 1 << 20,
             batch_time: Duration::from_millis(5),
+            park_limit: helix_runtime::PARK_LIMIT,
+            watch: helix_runtime::Watch::default(),
         };
         let (stop, stopped) = watch::channel(false);
         let store = ForwardStore::new(workspace, &options(receiver), kept.clone(), reading(), stopped.clone())

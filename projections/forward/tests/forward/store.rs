@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use helix_forward::{ForwardStore, Options, OptionsError};
-use helix_runtime::{Batch, NextOffset, Offset, Position, Record, Slice, Store as _, StoreError};
+use helix_runtime::{Batch, Cause, NextOffset, Offset, Parked, Position, Record, Slice, Store as _, StoreError};
 use helix_schemas::fact::Fact;
 use tokio::sync::watch;
 
@@ -148,6 +148,23 @@ async fn a_record_that_cannot_be_read_is_poison_and_another_workspaces_is_not_ev
     next.slices[0].records[0].value = Bytes::from_static(b"not framed");
     let applied = store.apply(&next).await;
     assert!(matches!(applied, Err(StoreError::Poison { partition: 0, offset: Offset(2), .. })), "{applied:?}");
+}
+
+#[tokio::test]
+async fn what_is_parked_is_kept_with_progress_and_not_sent() {
+    let kept = Kept::default();
+    let receiver = Receiver::scripted([]).await;
+    let (mut store, at, stop) = taken(&receiver, &kept).await;
+    let mut batch = batch(&at, &[event("ramaiah", "agent.one", 0), event("ramaiah", "agent.two", 0)]);
+    let record = batch.slices[0].records.remove(0);
+    let parked = Parked { offset: record.offset, key: record.key, cause: Cause::Poison("unreadable".to_owned()) };
+    batch.slices[0].parked.push(parked.clone());
+    store.apply(&batch).await.expect("the other is delivered");
+    let bodies: Vec<String> = receiver.seen().into_iter().map(|seen| seen.body).collect();
+    assert_eq!((bodies, kept.total(), kept.parked()), (vec!["agent.two#0".to_owned()], 2, vec![(0, parked.clone())]));
+    drop((store, stop));
+    let (_store, again, _stop) = taken(&receiver, &kept).await;
+    assert_eq!(again.parked, BTreeMap::from([(parked.key, parked.offset)]));
 }
 
 #[test]

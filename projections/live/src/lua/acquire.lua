@@ -1,5 +1,5 @@
 -- Takes hold of partitions: becomes the owner and raises their epochs; first makes a new state where asked to.
--- KEYS: meta, progress, board, agents, calls, deltas
+-- KEYS: meta, progress, board, agents, calls, deltas, parked
 -- ARGV: owner, generation and seq as read ('' where there was none), '1' to make the state anew, new generation, format,
 --       settings, root, number of board entries, (path, json)…, names of partitions…
 -- Answers: 'again' where the state changed since it was read; else a list of next, epoch for each partition.
@@ -10,7 +10,7 @@ local entries = tonumber(ARGV[at])
 if ARGV[4] == '1' then
     -- Epochs outlive the state where they can: an instance of the old life must never meet its own numbers again.
     local progress = redis.call('HGETALL', KEYS[2])
-    redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
+    redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7])
     for i = 1, #progress, 2 do
         if string.sub(progress[i], -6) == '/epoch' then redis.call('HSET', KEYS[2], progress[i], progress[i + 1]) end
     end

@@ -1,11 +1,11 @@
 -- Applies one batch, or nothing. Every compare comes before the first write.
--- KEYS: meta, progress, board, agents, calls, deltas
+-- KEYS: meta, progress, board, agents, calls, deltas, parked
 -- ARGV: owner, generation, seq, size of board, agents, calls, token, version, root, watermark, delta ('' for none),
 --       deltas kept, then lists, each led by its number of entries:
 --       slices (name, epoch, from, to), board sets (path, json), board removes, agents (id, memory), calls (id, memory),
---       calls dropped
+--       calls dropped, parked (name and offset, entry)
 -- Answers: 'ok', 'lost', or 'fenced:' and the slice's name ('' where the whole state has another owner).
-local meta = redis.call('HMGET', KEYS[1], 'owner', 'generation', 'seq')
+local meta = redis.call('HMGET', KEYS[1], 'owner', 'generation', 'seq', 'parked')
 if not meta[2] then return 'lost' end
 if meta[1] ~= ARGV[1] or meta[2] ~= ARGV[2] or meta[3] ~= ARGV[3] then return 'fenced:' end
 
@@ -27,6 +27,7 @@ end
 for i = 0, 2 do
     if redis.call('HLEN', KEYS[3 + i]) ~= tonumber(ARGV[4 + i]) then return 'lost' end
 end
+if redis.call('HLEN', KEYS[7]) ~= tonumber(meta[4] or 0) then return 'lost' end
 if ARGV[11] ~= '' then
     local newest = redis.call('XREVRANGE', KEYS[6], '+', '-', 'COUNT', 1)
     if newest[1] and tonumber(string.match(newest[1][1], '^%d+')) >= tonumber(ARGV[8]) then return 'lost' end
@@ -47,6 +48,9 @@ first, last = list(2)
 for i = first, last, 2 do redis.call('HSET', KEYS[5], ARGV[i], ARGV[i + 1]) end
 first, last = list(1)
 for i = first, last do redis.call('HDEL', KEYS[5], ARGV[i]) end
+first, last = list(2)
+for i = first, last, 2 do redis.call('HSETNX', KEYS[7], ARGV[i], ARGV[i + 1]) end
+redis.call('HSET', KEYS[1], 'parked', redis.call('HLEN', KEYS[7]))
 if ARGV[11] ~= '' then
     redis.call('XADD', KEYS[6], 'MAXLEN', '~', ARGV[12], ARGV[8] .. '-0', 'g', ARGV[2], 'd', ARGV[11])
 end

@@ -6,5 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod parking;
 mod reading;
+mod standing_by;
 mod writing;

@@ -115,7 +115,7 @@ async fn an_empty_redis_has_no_board_and_the_pulse_tells_its_age() {
     assert!(matches!(reader.snapshot().await, Err(ReadError::NoBoard)));
     let (mut feeder, reader) = started(&redis).await;
     assert_eq!(reader.snapshot().await.unwrap().0.pulse.age, None);
-    feeder.store.beat(Lag { facts: 7, millis: 2500 }).await.unwrap();
+    feeder.store.beat(Some(Lag { facts: 7, millis: 2500 })).await.unwrap();
     let pulse = reader.snapshot().await.unwrap().0.pulse;
     assert!(pulse.age.unwrap() < Duration::from_secs(2));
     assert_eq!((pulse.lag_facts, pulse.lag), (7, Duration::from_millis(2500)));

@@ -93,7 +93,7 @@ async fn a_fenced_write_changes_nothing() {
     let refused = old.feed(&[facts.state("agent.one", 5000, AgentState::Paused, Some("tea"))]).await;
     assert!(matches!(refused, Err(StoreError::Fenced { .. })), "{refused:?}");
     assert_eq!(contents(&redis).await, before);
-    old.store.beat(Lag { facts: 9, millis: 9 }).await.unwrap();
+    old.store.beat(Some(Lag { facts: 9, millis: 9 })).await.unwrap();
     assert_eq!(format!("{:?}", redis.command(&["EXISTS", "helix:ramaiah:live:pulse"]).await), "int(0)");
 }
 
@@ -191,10 +191,10 @@ async fn a_wiped_redis_is_noticed_by_the_beat_when_no_facts_come() {
     let redis = TestRedis::start();
     let mut feeder = Feeder::acquire(store(&redis.url(), "ramaiah"), Log::default()).await;
     let loss = feeder.store.loss();
-    feeder.store.beat(Lag::default()).await.unwrap();
+    feeder.store.beat(Some(Lag::default())).await.unwrap();
     assert!(!loss.happened());
     redis.command(&["FLUSHALL"]).await;
-    feeder.store.beat(Lag::default()).await.unwrap();
+    feeder.store.beat(Some(Lag::default())).await.unwrap();
     loss.wait().await;
 }
 
@@ -229,6 +229,46 @@ async fn an_answer_that_was_lost_on_the_way_does_not_apply_a_batch_twice() {
     second.iter().for_each(|fact| feeder.log.append(fact));
     feeder.drain(1000).await.unwrap();
     assert_eq!(feeder.root(), expected(&facts).root().to_string());
+}
+
+#[tokio::test]
+async fn a_write_that_nobody_waited_for_any_more_does_not_apply_a_batch_twice() {
+    let redis = TestRedis::start();
+    let facts = morning(&Facts::of("ramaiah"));
+    let (first, second) = facts.split_at(facts.len() / 2);
+    let mut feeder = Feeder::acquire(store(&redis.url(), "ramaiah"), Log::default()).await;
+    feeder.feed(first).await.unwrap();
+    second.iter().for_each(|fact| feeder.log.append(fact));
+    let batch = feeder.log.batch(&feeder.positions, 1000);
+    // The Redis answers late, and the engine's patience ends before.
+    redis.command(&["CLIENT", "PAUSE", "700", "ALL"]).await;
+    let given_up = tokio::time::timeout(std::time::Duration::from_millis(100), feeder.store.apply(&batch)).await;
+    assert!(given_up.is_err(), "{given_up:?}");
+    feeder.drain(1000).await.unwrap();
+    assert_eq!(feeder.root(), expected(&facts).root().to_string());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_busy_owner_is_taken_over_from() {
+    let redis = TestRedis::start();
+    let facts = Facts::of("ramaiah");
+    let mut old = Feeder::acquire(store(&redis.url(), "ramaiah"), Log::default()).await;
+    old.feed(&morning(&facts)).await.unwrap();
+    let log = old.log.clone();
+    let busy = tokio::spawn(async move {
+        for second in 5000.. {
+            let state = [AgentState::Ready, AgentState::Paused][second as usize % 2];
+            let fed = old.feed(&[facts.state("agent.one", second, state, None)]).await;
+            if let Err(refused) = fed {
+                return refused;
+            }
+        }
+        panic!("never fenced");
+    });
+    let taken = Feeder::acquire(store(&redis.url(), "ramaiah"), log);
+    tokio::time::timeout(std::time::Duration::from_secs(10), taken).await.unwrap();
+    let refused = busy.await.unwrap();
+    assert!(matches!(refused, StoreError::Fenced { .. }), "{refused:?}");
 }
 
 #[tokio::test]

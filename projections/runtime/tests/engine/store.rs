@@ -1,13 +1,13 @@
 //! A store in memory with a real compare-and-set, and the faults that stores have.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use async_trait::async_trait;
-use helix_runtime::{Batch, Epoch, NextOffset, Position, Store, StoreError};
+use helix_runtime::{Batch, Epoch, NextOffset, Parked, Position, Standing, Store, StoreError};
 use tokio::sync::watch;
 
 /// What goes wrong with one `apply`.
@@ -17,17 +17,37 @@ pub enum Fault {
     Unavailable,
     /// Everything is written, but the caller is told it was not.
     AnswerLost,
-    /// The first fact cannot be applied.
+}
+
+/// What the store says of a record that it cannot apply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Words {
+    /// Which one it is.
+    #[default]
     Poison,
+    /// Only that there is one.
+    Refused,
 }
 
 #[derive(Default)]
 struct State {
+    /// Next offset and epoch, by partition.
     progress: BTreeMap<i32, (i64, i64)>,
     applied: Vec<(i32, i64, String)>,
+    parked: Vec<(i32, Parked)>,
+    /// Values that cannot be applied.
+    bad: BTreeSet<String>,
+    words: Words,
     faults: VecDeque<Fault>,
     acquire_faults: usize,
     acquires: usize,
+    /// What was asked for, answered or not.
+    asked_for: BTreeSet<Vec<i32>>,
+    applies: usize,
+    largest: usize,
+    down: bool,
+    hangs: bool,
+    paused: bool,
 }
 
 /// What outlives an instance: the database.
@@ -60,14 +80,62 @@ impl Shared {
         self.state().acquire_faults = times;
     }
 
+    /// Records with these values cannot be applied.
+    pub fn cannot_apply<'a>(&self, values: impl IntoIterator<Item = &'a str>, words: Words) {
+        let mut state = self.state();
+        state.bad = values.into_iter().map(str::to_owned).collect();
+        state.words = words;
+    }
+
+    /// From now on every batch is unavailable, or none.
+    pub fn down(&self, down: bool) {
+        self.state().down = down;
+    }
+
+    /// From now on no batch is answered, or every one is again.
+    pub fn hang(&self, hangs: bool) {
+        self.state().hangs = hangs;
+        self.touch();
+    }
+
+    pub fn pause(&self, paused: bool) {
+        self.state().paused = paused;
+    }
+
     pub fn count(&self) -> usize {
         self.state().applied.len()
+    }
+
+    /// How often a batch was offered, and the most records that one had.
+    pub fn offered(&self) -> (usize, usize) {
+        let state = self.state();
+        (state.applies, state.largest)
+    }
+
+    /// Values that were applied, in the order of a partition.
+    pub fn values(&self, partition: i32) -> Vec<String> {
+        let state = self.state();
+        state.applied.iter().filter(|(at, _, _)| *at == partition).map(|(_, _, value)| value.clone()).collect()
+    }
+
+    /// Everything that is parked, with its partition, in order.
+    pub fn parked(&self) -> Vec<(i32, Parked)> {
+        let mut parked = self.state().parked.clone();
+        parked.sort_by_key(|(partition, parked)| (*partition, parked.offset));
+        parked
+    }
+
+    /// Progress over all partitions.
+    pub fn progress(&self) -> usize {
+        let sum: i64 = self.state().progress.values().map(|(next, _)| next).sum();
+        usize::try_from(sum).expect("an offset is not negative")
     }
 
     /// As a rebuild does it: no rows, progress 0, every holder fenced.
     pub fn reset(&self) {
         let mut state = self.state();
         state.applied.clear();
+        state.parked.clear();
         for (next, epoch) in state.progress.values_mut() {
             (*next, *epoch) = (0, *epoch + 1);
         }
@@ -84,9 +152,31 @@ impl Shared {
         self.until(patience, "records were applied", || self.count() >= count).await;
     }
 
+    /// Waits until progress has passed so many records, applied or parked.
+    pub async fn passed(&self, count: usize, patience: Duration) {
+        self.until(patience, "progress has passed them", || self.progress() >= count).await;
+    }
+
     /// Waits until the store was asked for partitions.
     pub async fn asked(&self, patience: Duration) {
         self.until(patience, "partitions were asked for", || self.state().acquires > 0).await;
+    }
+
+    /// Waits until each of two instances has asked for its part.
+    pub async fn asked_for_in_two_parts(&self, partitions: usize, patience: Duration) {
+        let apart = |one: &Vec<i32>, other: &Vec<i32>| one.iter().all(|partition| !other.contains(partition));
+        self.until(patience, "two instances have asked for their parts", || {
+            let asked = self.state().asked_for.clone();
+            let pairs = asked.iter().flat_map(|one| asked.iter().map(move |other| (one, other)));
+            let mut whole = pairs.filter(|(one, other)| apart(one, other) && one.len() + other.len() == partitions);
+            whole.any(|(one, other)| !one.is_empty() && !other.is_empty())
+        })
+        .await;
+    }
+
+    /// Waits until a batch was offered that often.
+    pub async fn offered_times(&self, times: usize, patience: Duration) {
+        self.until(patience, "a batch was offered that often", || self.offered().0 >= times).await;
     }
 
     async fn until(&self, patience: Duration, what: &str, done: impl Fn() -> bool) {
@@ -115,6 +205,44 @@ impl Shared {
     }
 }
 
+impl State {
+    fn position(&self, partition: i32) -> Option<Position> {
+        let (next, epoch) = self.progress.get(&partition)?;
+        let mut parked = BTreeMap::new();
+        for (_, entry) in self.parked.iter().filter(|(at, _)| *at == partition) {
+            parked.entry(entry.key.clone()).or_insert(entry.offset);
+        }
+        Some(Position { partition, next_offset: NextOffset(*next), epoch: Epoch(*epoch), parked })
+    }
+
+    /// What a real store does in its transaction.
+    fn apply(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        for slice in &batch.slices {
+            if self.progress.get(&slice.partition) != Some(&(slice.from.0, slice.epoch.0)) {
+                return Err(StoreError::Fenced { partition: slice.partition });
+            }
+            for record in &slice.records {
+                if self.bad.contains(&*String::from_utf8_lossy(&record.value)) {
+                    let (partition, offset, reason) = (slice.partition, record.offset, "bad".to_owned());
+                    return Err(match self.words {
+                        Words::Poison => StoreError::Poison { partition, offset, reason },
+                        Words::Refused => StoreError::Refused { reason },
+                    });
+                }
+            }
+        }
+        for slice in &batch.slices {
+            self.progress.insert(slice.partition, (slice.to.0, slice.epoch.0));
+            for record in &slice.records {
+                let value = String::from_utf8_lossy(&record.value).into_owned();
+                self.applied.push((slice.partition, record.offset.0, value));
+            }
+            self.parked.extend(slice.parked.iter().map(|parked| (slice.partition, parked.clone())));
+        }
+        Ok(())
+    }
+}
+
 /// One instance's hold on it.
 pub struct Memory {
     shared: Shared,
@@ -126,10 +254,6 @@ impl Memory {
     }
 }
 
-fn position(partition: i32, (next, epoch): (i64, i64)) -> Position {
-    Position { partition, next_offset: NextOffset(next), epoch: Epoch(epoch), parked: Default::default() }
-}
-
 #[async_trait]
 impl Store for Memory {
     fn projection(&self) -> &str {
@@ -139,14 +263,16 @@ impl Store for Memory {
     async fn acquire(&mut self, _topic: &str, partitions: &[i32]) -> Result<Vec<Position>, StoreError> {
         let mut state = self.shared.state();
         state.acquires += 1;
+        let mut asked = partitions.to_vec();
+        asked.sort_unstable();
+        state.asked_for.insert(asked);
         let failing = state.acquire_faults > 0;
         state.acquire_faults = state.acquire_faults.saturating_sub(1);
         let mut positions = Vec::new();
         if !failing {
             for partition in partitions {
-                let held = state.progress.entry(*partition).or_default();
-                held.1 += 1;
-                positions.push(position(*partition, *held));
+                state.progress.entry(*partition).or_default().1 += 1;
+                positions.extend(state.position(*partition));
             }
         }
         drop(state);
@@ -155,37 +281,33 @@ impl Store for Memory {
     }
 
     async fn apply(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        {
+            let mut state = self.shared.state();
+            state.applies += 1;
+            state.largest = state.largest.max(batch.len());
+        }
+        self.shared.touch();
+        let mut changed = self.shared.changed.subscribe();
+        while self.shared.state().hangs {
+            changed.changed().await.map_err(StoreError::unavailable)?;
+        }
         let mut state = self.shared.state();
         let fault = state.faults.pop_front();
-        match fault {
-            Some(Fault::Unavailable) => return Err(StoreError::unavailable("injected")),
-            Some(Fault::Poison) => {
-                let slice = batch.slices.first().expect("a batch is not empty");
-                let offset = slice.records.first().expect("a slice is not empty").offset;
-                return Err(StoreError::Poison { partition: slice.partition, offset, reason: "injected".to_owned() });
-            }
-            Some(Fault::AnswerLost) | None => {}
+        if state.down || fault == Some(Fault::Unavailable) {
+            return Err(StoreError::unavailable("injected"));
         }
-        for slice in &batch.slices {
-            if state.progress.get(&slice.partition) != Some(&(slice.from.0, slice.epoch.0)) {
-                return Err(StoreError::Fenced { partition: slice.partition });
-            }
-        }
-        for slice in &batch.slices {
-            state.progress.insert(slice.partition, (slice.to.0, slice.epoch.0));
-            for record in &slice.records {
-                let value = String::from_utf8_lossy(&record.value).into_owned();
-                state.applied.push((slice.partition, record.offset.0, value));
-            }
-        }
+        let outcome = state.apply(batch);
         drop(state);
         self.shared.touch();
-        if fault == Some(Fault::AnswerLost) { Err(StoreError::unavailable("injected")) } else { Ok(()) }
+        match fault {
+            Some(Fault::AnswerLost) => Err(StoreError::unavailable("injected")),
+            Some(Fault::Unavailable) | None => outcome,
+        }
     }
 
-    async fn standing(&mut self, _topic: &str, partitions: &[i32]) -> Result<Option<Vec<Position>>, StoreError> {
+    async fn standing(&mut self, _topic: &str, partitions: &[i32]) -> Result<Option<Standing>, StoreError> {
         let state = self.shared.state();
-        let held = partitions.iter().filter_map(|at| state.progress.get(at).map(|held| position(*at, *held)));
-        Ok(Some(held.collect()))
+        let positions = partitions.iter().filter_map(|at| state.position(*at)).collect();
+        Ok(Some(Standing { positions, paused: state.paused }))
     }
 }

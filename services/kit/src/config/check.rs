@@ -1,9 +1,9 @@
 //! What the configuration as a whole must fit, each rule with the key at fault in its sentence and never a value that may
 //! be a secret.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use super::{Config, ConfigError, RateConfig, network};
+use super::{Config, ConfigError, RateConfig, RulesConfig, network};
 
 impl Config {
     /// Checks what no single field can: refuse to boot wrong.
@@ -87,13 +87,23 @@ impl Config {
         }
         for (slug, workspace) in &self.workspaces {
             zone(&format!("workspaces.{slug}.zone"), &workspace.zone)?;
+            country_code(&format!("workspaces.{slug}.country_code"), &workspace.country_code)?;
             networks(&format!("workspaces.{slug}.allowed_sources"), &workspace.allowed_sources)?;
             rate(&format!("workspaces.{slug}.rate"), workspace.rate)?;
+            rules(&format!("workspaces.{slug}.rules"), &workspace.rules)?;
             if workspace.account.as_ref().is_some_and(|account| !self.accounts.contains_key(account)) {
                 return Err(format!("workspaces.{slug}.account is none of [accounts]"));
             }
             if workspace.account.is_none() && self.accounts.len() > 1 {
                 return Err(format!("workspaces.{slug}.account must say which of [accounts] its callbacks come from"));
+            }
+            for (key, bound) in workspace.automation.bounds() {
+                if bound.subsec_nanos() != 0 || bound > LONGEST_BOUND {
+                    return Err(format!("workspaces.{slug}.automation.{key} is in whole seconds, at most a day"));
+                }
+            }
+            if workspace.alerts.iter().any(|alert| alert.above.is_some() == alert.below.is_some()) {
+                return Err(format!("workspaces.{slug}.alerts: each is either above or below a value"));
             }
             if let Some(forward) = &workspace.forward {
                 if !(forward.url.starts_with("http://") || forward.url.starts_with("https://")) {
@@ -111,11 +121,23 @@ impl Config {
     }
 }
 
+/// Longest bound of automation: what lasts longer is the day end's business.
+const LONGEST_BOUND: Duration = Duration::from_secs(24 * 3600);
+
 /// Shortest secret that is taken, characters.
 const SHORTEST_KEY: usize = 16;
 
 fn zone(name: &str, text: &str) -> Result<(), String> {
     text.parse::<chrono_tz::Tz>().map(|_| ()).map_err(|_| format!("{name} {text:?} is no IANA time zone"))
+}
+
+/// Of a telephone number (ITU-T E.164): one to three digits, the first not 0.
+fn country_code(name: &str, text: &str) -> Result<(), String> {
+    let digits = (1..=3).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    match digits && !text.starts_with('0') {
+        true => Ok(()),
+        false => Err(format!("{name} is one to three digits, without + or 0 before them")),
+    }
 }
 
 fn networks(name: &str, texts: &[String]) -> Result<(), String> {
@@ -130,5 +152,40 @@ fn rate(name: &str, rate: RateConfig) -> Result<(), String> {
         Err(format!("{name}: per_second and burst are at least 1"))
     } else {
         Ok(())
+    }
+}
+
+/// Seconds in a year, and beyond any use of a priority: what is larger is a slip, and sums stay far from overflow.
+const LARGEST: i64 = 31_536_000;
+/// ClickHouse's view keeps so many ends of attempts (015_missed_calls.sql).
+const MOST_ATTEMPTS: i64 = 100;
+
+fn rules(name: &str, rules: &RulesConfig) -> Result<(), String> {
+    let priority = &rules.priority;
+    let from_zero = [
+        ("due_after_seconds", rules.due_after_seconds),
+        ("priority.repeat", priority.repeat),
+        ("priority.repeat_most", priority.repeat_most),
+        ("priority.repeat_window_seconds", priority.repeat_window_seconds),
+    ];
+    if let Some((key, _)) = from_zero.into_iter().find(|(_, value)| !(0..=LARGEST).contains(value)) {
+        return Err(format!("{name}.{key} must be from 0 to {LARGEST}"));
+    }
+    if !(0..=MOST_ATTEMPTS).contains(&rules.attempts) {
+        return Err(format!("{name}.attempts must be from 0 to {MOST_ATTEMPTS}"));
+    }
+    // A call without a disposition would be found to be spam.
+    if rules.spam_dispositions.iter().any(|word| word.trim().is_empty()) {
+        return Err(format!("{name}.spam_dispositions has an empty word"));
+    }
+    let signed = [
+        ("missed", priority.missed),
+        ("short_abandon", priority.short_abandon),
+        ("per_attempt", priority.per_attempt),
+        ("spam", priority.spam),
+    ];
+    match signed.into_iter().find(|(_, value)| !(-LARGEST..=LARGEST).contains(value)) {
+        Some((key, _)) => Err(format!("{name}.priority.{key} must be from -{LARGEST} to {LARGEST}")),
+        None => Ok(()),
     }
 }

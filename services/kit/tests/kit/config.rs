@@ -101,6 +101,17 @@ fn the_defaults_and_a_full_file_are_good() {
     let brief = load(&brief).unwrap();
     let forward = brief.workspaces["ramaiah"].forward.as_ref().unwrap();
     assert_eq!((forward.timeout, forward.concurrency), (Duration::from_secs(5), 8));
+    let bounded = load(&with("[workspaces.global.automation]\nwrap_up = \"45s\"\nsilence = \"0s\"")).unwrap();
+    let (own, default) = (bounded.workspaces["global"].automation, bounded.workspaces["ramaiah"].automation);
+    assert_eq!((own.wrap_up.as_secs(), own.silence.as_secs(), own.waiting.as_secs()), (45, 0, 3_600));
+    assert_eq!((default.wrap_up.as_secs(), default.silence.as_secs(), default.call_grace.as_secs()), (30, 14_400, 10));
+    let abroad = load(&changed("name = \"Global\"\n", "name = \"Global\"\ncountry_code = \"971\"\n")).unwrap();
+    assert_eq!(abroad.workspaces["global"].country_code, "971");
+    assert_eq!(abroad.workspaces["ramaiah"].country_code, "91");
+    let ruled = load(&with("[workspaces.global.rules]\nattempts = 5\npriority = { spam = -200 }")).unwrap();
+    let (own, default) = (&ruled.workspaces["global"].rules, &ruled.workspaces["ramaiah"].rules);
+    assert_eq!((own.attempts, own.priority.spam, own.priority.missed, own.due_after_seconds), (5, -200, 100, 600));
+    assert_eq!((default.attempts, default.priority.spam), (3, -80));
 }
 
 #[test]
@@ -112,6 +123,11 @@ fn what_does_not_fit_is_refused_with_its_key_and_without_a_secret() {
         (with("[spool]\nafter = \"4s\""), "spool.after must be below log.delivery_timeout"),
         (with("[ingest]\nconnections = 0"), "ingest.connections must be at least 1"),
         (with("[ingest]\nheader_timeout = \"0s\""), "ingest.header_timeout must be above 0"),
+        (
+            with("[workspaces.global.automation]\nwrap_up = \"1500ms\""),
+            "workspaces.global.automation.wrap_up is in whole",
+        ),
+        (with("[workspaces.global.automation]\nsilence = \"25h\""), "workspaces.global.automation.silence is in whole"),
         // TLS and SASL.
         (changed("SCRAM-SHA-512", "GSSAPI"), "log.sasl.mechanism must be"),
         (changed("SCRAM-SHA-512", ""), "log.sasl: mechanism and username go together"),
@@ -140,6 +156,10 @@ fn what_does_not_fit_is_refused_with_its_key_and_without_a_secret() {
             "workspaces.global.zone \"IST\" is no IANA time zone",
         ),
         (
+            changed("name = \"Global\"\n", "name = \"Global\"\ncountry_code = \"+91\"\n"),
+            "workspaces.global.country_code is one to three digits, without + or 0 before them",
+        ),
+        (
             changed("203.0.113.0/24", "203.0.113.0/33"),
             "accounts.ozonetel.allowed_sources: \"203.0.113.0/33\" is no address",
         ),
@@ -159,6 +179,15 @@ fn what_does_not_fit_is_refused_with_its_key_and_without_a_secret() {
         ),
         (changed("concurrency = 4", "concurrency = 0"), "workspaces.ramaiah.forward.concurrency must be at least 1"),
         (changed("timeout = \"3s\"", "timeout = \"0s\""), "workspaces.ramaiah.forward.timeout must be above 0"),
+        (with("[workspaces.global.rules]\nattempts = -1"), "workspaces.global.rules.attempts must be from 0 to 100"),
+        (
+            with("[workspaces.global.rules]\nspam_dispositions = [\"Spam\", \" \"]"),
+            "workspaces.global.rules.spam_dispositions has an empty word",
+        ),
+        (
+            with("[workspaces.global.rules.priority]\nspam = -99999999"),
+            "workspaces.global.rules.priority.spam must be from -31536000 to 31536000",
+        ),
         (
             changed("redis://:hush-redis-two@127.0.0.1:16381", "redis://:hush-redis-one@127.0.0.1:16380"),
             "workspaces.ramaiah.redis_url is also that of global",

@@ -28,7 +28,7 @@ impl World {
         let redis = TestRedis::start();
         let stage = Stage::set(&redis.url()).await;
         let mut feeder = Feeder::acquire(store(&redis.url(), WORKSPACE), Log::default()).await;
-        feeder.store.beat(Lag::default()).await.unwrap();
+        feeder.store.beat(Some(Lag::default())).await.unwrap();
         let running = stage.start(([127, 0, 0, 1], 0).into(), helix_sidecar::Extensions::default()).await;
         let world = Self { redis, stage, feeder, running, facts: Facts::of(WORKSPACE), http: reqwest::Client::new() };
         world.until_ready().await;

@@ -75,9 +75,23 @@ impl Stage {
     }
 
     pub fn token_for(&self, workspace: &str, role: Role, agent: Option<&str>, lifetime: Duration) -> String {
+        self.sign("someone@example.org", workspace, role, agent, lifetime)
+    }
+
+    /// A token of somebody in particular.
+    pub fn token_of(&self, person: &str, role: Role) -> String {
+        self.sign(person, WORKSPACE, role, None, Duration::from_secs(3600))
+    }
+
+    fn sign(&self, person: &str, workspace: &str, role: Role, agent: Option<&str>, lifetime: Duration) -> String {
         let key = self.folder.path().join(format!("{workspace}.pem"));
         let signer = Signer::from_file(&self.config.auth.issuer, &sidecar_kid(workspace), &key).unwrap();
-        signer.sign("someone@example.org", workspace, role, agent, Utc::now().timestamp(), lifetime).unwrap()
+        signer.sign(person, workspace, role, agent, Utc::now().timestamp(), lifetime).unwrap()
+    }
+
+    /// The workspace's part of the configuration.
+    pub fn own(&mut self) -> &mut WorkspaceConfig {
+        self.config.workspaces.get_mut(WORKSPACE).unwrap()
     }
 
     pub async fn start(&self, listen: SocketAddr, extensions: helix_sidecar::Extensions) -> Running {

@@ -1,0 +1,302 @@
+//! Records that are set aside: how they are stored, listed, and applied after all.
+//!
+//! An entry is true once progress of its epoch has passed it. One that was written ahead of progress that was never reached is
+//! removed when its partition is acquired, and made anew where its record still cannot be applied. A zombie that came past
+//! the look at its epoch can leave an entry of a record that its successor applied: the key is then parked without need, which
+//! is seen and undone by unparking it, for a fact that is stored again counts once.
+
+use std::{
+    collections::BTreeMap,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use clickhouse::Row;
+use helix_runtime::{Batch, Cause, NextOffset, Offset, Parked, ParkedEntry, Position, Record, Slice, StoreError};
+use helix_schemas::{codec::Codec, fact::Fact, key::workspace_of_key, registry::Registry};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    client::{ClickHouseError, Database, Options},
+    progress::ProgressTable,
+    store::{PROJECTION, decode, insert, of_insert},
+};
+
+const WHAT: &str = "parked facts";
+
+const READ: &str = "
+SELECT toString(parked.`projection`) AS `projection`, toString(topic) AS topic, partition, `offset`, key,
+    toString(workspace_id) AS workspace_id, cause, behind, epoch, removed, parked_at
+FROM {database}.parked_facts AS parked FINAL
+WHERE NOT removed
+ORDER BY `projection`, topic, partition, `offset`";
+
+/// One row of `parked_facts`.
+#[derive(Clone, Row, Serialize, Deserialize)]
+struct ParkedRow {
+    projection: String,
+    topic: String,
+    partition: i32,
+    offset: i64,
+    #[serde(with = "bytes_of")]
+    key: Vec<u8>,
+    workspace_id: String,
+    cause: String,
+    behind: Option<i64>,
+    epoch: i64,
+    removed: bool,
+    parked_at: i64,
+}
+
+/// A String column holds any bytes; serde would take a vector for an array.
+mod bytes_of {
+    use serde::{Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(bytes)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        struct Bytes;
+        impl de::Visitor<'_> for Bytes {
+            type Value = Vec<u8>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("bytes")
+            }
+
+            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+                Ok(bytes.to_vec())
+            }
+        }
+        deserializer.deserialize_byte_buf(Bytes)
+    }
+}
+
+impl ParkedRow {
+    fn of(slice: &Slice, topic: &str, parked: &Parked, parked_at: i64) -> Self {
+        let (cause, behind) = match &parked.cause {
+            Cause::Poison(reason) => (reason.clone(), None),
+            Cause::Behind(first) => (String::new(), Some(first.0)),
+        };
+        Self {
+            projection: PROJECTION.to_owned(),
+            topic: topic.to_owned(),
+            partition: slice.partition,
+            offset: parked.offset.0,
+            key: parked.key.to_vec(),
+            workspace_id: workspace_of_key(&parked.key).unwrap_or_default().to_owned(),
+            cause,
+            behind,
+            epoch: slice.epoch.0,
+            removed: false,
+            parked_at,
+        }
+    }
+
+    fn entry(self) -> ParkedEntry {
+        let cause = self.behind.map_or(Cause::Poison(self.cause), |first| Cause::Behind(Offset(first)));
+        ParkedEntry {
+            projection: self.projection,
+            topic: self.topic,
+            partition: self.partition,
+            parked: Parked { offset: Offset(self.offset), key: self.key.into(), cause },
+            parked_at: self.parked_at,
+        }
+    }
+}
+
+/// What is parked in a database.
+pub(crate) struct ParkedTable<'a>(pub(crate) &'a Database);
+
+impl ParkedTable<'_> {
+    async fn read(&self) -> Result<Vec<ParkedRow>, ClickHouseError> {
+        self.0.fetch(WHAT, self.0.query(READ)).await
+    }
+
+    async fn write(&self, rows: &[ParkedRow]) -> Result<(), ClickHouseError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut insert = self.0.insert::<ParkedRow>(WHAT, "parked_facts").await?;
+        for row in rows {
+            insert.write(row).await?;
+        }
+        insert.end().await
+    }
+
+    /// Under the epoch that stored them, so that they can be parked again under a later one.
+    async fn remove(&self, rows: &[ParkedRow]) -> Result<(), ClickHouseError> {
+        let removed: Vec<ParkedRow> = rows.iter().map(|row| ParkedRow { removed: true, ..row.clone() }).collect();
+        self.write(&removed).await
+    }
+
+    /// Stores what a batch parks.
+    pub(crate) async fn park(&self, batch: &Batch) -> Result<(), ClickHouseError> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let parked_at = i64::try_from(now).unwrap_or(i64::MAX);
+        let of_slice = |slice: &Slice| -> Vec<ParkedRow> {
+            slice.parked.iter().map(|parked| ParkedRow::of(slice, &batch.topic, parked, parked_at)).collect()
+        };
+        let rows: Vec<ParkedRow> = batch.slices.iter().flat_map(of_slice).collect();
+        self.write(&rows).await
+    }
+
+    /// Tells each position which keys are parked there; removes what was written ahead of its progress.
+    pub(crate) async fn look_up(&self, topic: &str, positions: &mut [Position]) -> Result<(), ClickHouseError> {
+        let mut ahead = Vec::new();
+        for row in self.read().await? {
+            let ours = row.projection == PROJECTION && row.topic == topic;
+            let at = positions.iter_mut().find(|at| ours && at.partition == row.partition);
+            let Some(position) = at else { continue };
+            if row.offset < position.next_offset.0 {
+                // Sorted by offset: the first of a key stays.
+                position.parked.entry(Bytes::copy_from_slice(&row.key)).or_insert(Offset(row.offset));
+            } else {
+                ahead.push(row);
+            }
+        }
+        self.remove(&ahead).await
+    }
+}
+
+/// Everything that is parked, in the order of the log.
+///
+/// # Errors
+/// What ClickHouse says.
+pub async fn parked(options: &Options) -> Result<Vec<ParkedEntry>, ClickHouseError> {
+    let database = Database::new(options)?;
+    Ok(ParkedTable(&database).read().await?.into_iter().map(ParkedRow::entry).collect())
+}
+
+/// A parked key, and the records that are parked of it: read from the log at the coordinates that [`parked`] lists.
+#[derive(Debug, Clone)]
+pub struct Unpark<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// The partition.
+    pub partition: i32,
+    /// The key.
+    pub key: &'a [u8],
+    /// Every parked record of the key, in order.
+    pub records: Vec<Record>,
+}
+
+/// What unparking did, or would do.
+#[derive(Debug)]
+pub struct Unparked {
+    /// The facts that become rows, in order, each with where it lies.
+    pub facts: Vec<(Offset, Fact)>,
+    /// Entries of the key that were parked meanwhile and still are: to be unparked in turn.
+    pub left: usize,
+}
+
+/// Why a key was not unparked. Unless it says otherwise, nothing has changed.
+#[derive(Debug, thiserror::Error)]
+pub enum UnparkError {
+    /// The records are not exactly what is parked of the key now: list it again.
+    #[error("what is parked of the key differs from what was given, from offset {} on", offset.0)]
+    Differs {
+        /// The first that differs.
+        offset: Offset,
+    },
+    /// Nothing is parked of the key.
+    #[error("nothing is parked of the key")]
+    NotParked,
+    /// A fact still cannot be applied, or a component does not answer. In the latter case what was done already is absorbed when
+    /// it is done again.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// ClickHouse does not answer; what was done already is absorbed when it is done again.
+    #[error(transparent)]
+    ClickHouse(#[from] ClickHouseError),
+}
+
+impl Unpark<'_> {
+    /// Decodes everything that is parked of the key, and tells the rows that it would become.
+    ///
+    /// # Errors
+    /// [`UnparkError`]; nothing is written in any case.
+    pub async fn dry_run(
+        &self,
+        options: &Options,
+        registry: &Registry,
+        codec: &Codec<Fact>,
+    ) -> Result<Unparked, UnparkError> {
+        let database = Database::new(options)?;
+        let rows = self.matching(&ParkedTable(&database).read().await?)?;
+        let facts = decode(registry, codec, &self.slice(&rows)).await?;
+        Ok(Unparked { facts: facts.into_iter().map(|(offset, fact)| (Offset(offset), fact)).collect(), left: 0 })
+    }
+
+    /// Stores the facts, removes their entries, and fences the running projector, which then reads anew what is parked.
+    ///
+    /// In that order: a crash in between leaves the key parked, and the facts count once when it is unparked again.
+    ///
+    /// # Errors
+    /// [`UnparkError`].
+    pub async fn run(
+        &self,
+        options: &Options,
+        registry: &Registry,
+        codec: &Codec<Fact>,
+    ) -> Result<Unparked, UnparkError> {
+        let database = Database::new(options)?;
+        let table = ParkedTable(&database);
+        let rows = self.matching(&table.read().await?)?;
+        let slice = self.slice(&rows);
+        let facts = decode(registry, codec, &slice).await?;
+        let batch = Batch { topic: self.topic.to_owned(), slices: vec![slice] };
+        let decoded = [(self.partition, facts)];
+        insert(&database, &batch, &decoded).await.map_err(of_insert)?;
+        table.remove(&rows).await?;
+        self.fence(&database).await?;
+        let left = table.read().await?.iter().filter(|row| self.is_of(row)).count();
+        let facts = decoded.into_iter().flat_map(|(_, facts)| facts);
+        Ok(Unparked { facts: facts.map(|(offset, fact)| (Offset(offset), fact)).collect(), left })
+    }
+
+    fn is_of(&self, row: &ParkedRow) -> bool {
+        row.projection == PROJECTION
+            && row.topic == self.topic
+            && row.partition == self.partition
+            && row.key == self.key
+    }
+
+    /// The entries of the key, where they are those of the records.
+    fn matching(&self, all: &[ParkedRow]) -> Result<Vec<ParkedRow>, UnparkError> {
+        let rows: Vec<ParkedRow> = all.iter().filter(|row| self.is_of(row)).cloned().collect();
+        if rows.is_empty() {
+            return Err(UnparkError::NotParked);
+        }
+        let parked: BTreeMap<i64, bool> = rows.iter().map(|row| (row.offset, true)).collect();
+        let given: BTreeMap<i64, bool> =
+            self.records.iter().map(|record| (record.offset.0, record.key.as_ref() == self.key)).collect();
+        let differs = |offset: &&i64| parked.get(offset) != given.get(offset);
+        match parked.keys().chain(given.keys()).filter(differs).min() {
+            Some(offset) => Err(UnparkError::Differs { offset: Offset(*offset) }),
+            None => Ok(rows),
+        }
+    }
+
+    fn slice(&self, rows: &[ParkedRow]) -> Slice {
+        let epoch = rows.iter().map(|row| row.epoch).max().unwrap_or_default();
+        let offsets = || self.records.iter().map(|record| record.offset);
+        Slice {
+            partition: self.partition,
+            epoch: helix_runtime::Epoch(epoch),
+            from: NextOffset(offsets().min().map_or(0, |first| first.0)),
+            to: offsets().max().map_or(NextOffset(0), Offset::next),
+            records: self.records.clone(),
+            parked: Vec::new(),
+        }
+    }
+
+    /// Raises the partition's epoch: whoever holds it has the key among those that are parked.
+    async fn fence(&self, database: &Database) -> Result<(), ClickHouseError> {
+        let progress = ProgressTable { database, projection: PROJECTION, topic: self.topic };
+        let standings = progress.read(&[self.partition]).await?;
+        let raised: Vec<Position> = standings.into_values().map(ProgressTable::raised).collect();
+        progress.write(&raised).await
+    }
+}

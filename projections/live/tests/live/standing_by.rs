@@ -1,0 +1,104 @@
+//! Two projectors of one board: the newer has it, the older stands by and takes it back when the newer is gone.
+
+use std::time::{Duration, Instant};
+
+use helix_fold::settings::Settings;
+use helix_live::{Decoder, run};
+use helix_runtime::{EngineConfig, Membership, PARK_LIMIT, Watch};
+use helix_schemas::{
+    fact::{AgentState, Fact},
+    topics,
+};
+use rdkafka::{
+    ClientConfig,
+    mocking::MockCluster,
+    producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer},
+};
+use tokio::{sync::watch, task::JoinHandle};
+
+use crate::support::{Facts, TestRedis, codec};
+
+struct World {
+    cluster: MockCluster<'static, DefaultProducerContext>,
+    redis: TestRedis,
+}
+
+impl World {
+    fn append(&self, fact: &Fact) {
+        let brokers = self.cluster.bootstrap_servers();
+        let producer: ThreadedProducer<_> = ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
+        let (key, value) = (fact.key(), codec().encode(fact).unwrap());
+        producer.send(BaseRecord::to(topics::FACTS).key(&key).payload(&value)).map_err(|(error, _)| error).unwrap();
+        producer.flush(Duration::from_secs(10)).unwrap();
+    }
+
+    fn start(&self) -> (watch::Sender<bool>, JoinHandle<()>) {
+        let config = EngineConfig {
+            connection: vec![("bootstrap.servers".to_owned(), self.cluster.bootstrap_servers())],
+            topic: topics::FACTS.to_owned(),
+            group: "helix-live-ramaiah".to_owned(),
+            instance: None,
+            membership: Membership::All,
+            batch_records: 16,
+            batch_bytes: 1 << 20,
+            batch_time: Duration::from_millis(5),
+            park_limit: PARK_LIMIT,
+            watch: Watch::default(),
+        };
+        let (stop, stopped) = watch::channel(false);
+        let (url, workspace) = (self.redis.url(), Facts::of("ramaiah").workspace);
+        let running = tokio::spawn(async move {
+            let decoder = Decoder::new(codec(), None);
+            run(config, &url, workspace, Settings::default(), decoder, stopped, drop).await.unwrap();
+        });
+        (stop, running)
+    }
+
+    async fn meta(&self, field: &str) -> String {
+        format!("{:?}", self.redis.command(&["HGET", "helix:ramaiah:live:meta", field]).await)
+    }
+
+    /// Waits until a field is another than it was; what it is then.
+    async fn changed(&self, field: &str, before: &str) -> String {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let now = self.meta(field).await;
+            if now != before {
+                return now;
+            }
+            assert!(Instant::now() < deadline, "{field} stays {before}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_that_was_fenced_stands_by_until_its_successor_is_gone() {
+    let cluster = MockCluster::new(1).unwrap();
+    cluster.create_topic(topics::FACTS, 1, 1).unwrap();
+    let world = World { cluster, redis: TestRedis::start() };
+    let facts = Facts::of("ramaiah");
+    let first = world.start();
+    let owner = world.changed("owner", "nil").await;
+    let second = world.start();
+    let successor = world.changed("owner", &owner).await;
+    // The first learns of it by its next batch; the board is the second's all the while.
+    let mut version = world.meta("version").await;
+    for second in 0..4 {
+        world.append(&facts.state(
+            "agent.one",
+            second,
+            [AgentState::Ready, AgentState::Paused][second as usize % 2],
+            None,
+        ));
+        version = world.changed("version", &version).await;
+        assert_eq!(world.meta("owner").await, successor);
+    }
+    second.0.send(true).unwrap();
+    second.1.await.unwrap();
+    world.changed("owner", &successor).await;
+    world.append(&facts.state("agent.one", 10, AgentState::Ready, None));
+    world.changed("version", &version).await;
+    first.0.send(true).unwrap();
+    first.1.await.unwrap();
+}

@@ -1,0 +1,46 @@
+//! What can go wrong with the database, and which of it is a batch's own fault.
+
+use helix_runtime::StoreError;
+
+/// Why the database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PostgresError {
+    /// It does not answer, or refused.
+    #[error("postgres: {0}")]
+    Sql(#[from] sqlx::Error),
+    /// Its schema is not what this build expects.
+    #[error("postgres migrations: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// A stored value is none that this build writes.
+    #[error("{table} holds a value that cannot be read: {reason}")]
+    Stored {
+        /// The table.
+        table: &'static str,
+        /// What is wrong, without values.
+        reason: String,
+    },
+}
+
+impl PostgresError {
+    /// What Postgres refuses for what it is, however often it is asked: data exceptions (class 22, as a NUL in a text),
+    /// broken constraints (class 23), and values that are longer than an index takes (54000). The code and what it concerns;
+    /// never the message, which may hold values.
+    fn refusal(&self) -> Option<String> {
+        let Self::Sql(sqlx::Error::Database(error)) = self else { return None };
+        let code = error.code()?;
+        let of_data = code.starts_with("22") || code.starts_with("23") || code == "54000";
+        of_data.then(|| match error.constraint().or_else(|| error.table()) {
+            Some(place) => format!("postgres refuses it: sqlstate {code} at {place}"),
+            None => format!("postgres refuses it: sqlstate {code}"),
+        })
+    }
+}
+
+impl From<PostgresError> for StoreError {
+    fn from(error: PostgresError) -> Self {
+        match error.refusal() {
+            Some(reason) => Self::Refused { reason },
+            None => Self::unavailable(error),
+        }
+    }
+}

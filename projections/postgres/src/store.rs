@@ -1,0 +1,120 @@
+//! The store that the engine drives, for either generation.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use helix_runtime::{
+    Batch, Position, Standing, Store, StoreError,
+    fault::{self, Point},
+};
+use helix_schemas::{codec::Codec, fact::Fact, key::workspace_of_key, names::WorkspaceId, registry::Registry};
+use sqlx::{Executor as _, PgPool};
+
+use crate::{
+    AllSettings, apply,
+    decode::{Decoder, Placed},
+    generation::Generation,
+    progress,
+};
+
+/// The store behind `helix project postgres`.
+#[derive(Clone)]
+pub struct PostgresStore {
+    pub(crate) pool: PgPool,
+    pub(crate) decoder: Decoder,
+    pub(crate) settings: AllSettings,
+    pub(crate) generation: Generation,
+    /// Facts of this workspace alone, where one is named.
+    pub(crate) only: Option<WorkspaceId>,
+    pub(crate) grown: Grown,
+}
+
+/// How many facts this store has applied, and at how many the tables' statistics are taken next. The server takes them too,
+/// but not in the first minute of a rebuild, when tables grow from nothing and plans are made blindly.
+#[derive(Clone)]
+pub(crate) struct Grown {
+    facts: usize,
+    analyze_at: usize,
+}
+
+impl Grown {
+    pub(crate) const fn new() -> Self {
+        Self { facts: 0, analyze_at: 1_000 }
+    }
+
+    /// Counts; tells whether statistics are due.
+    const fn by(&mut self, facts: usize) -> bool {
+        self.facts += facts;
+        let due = self.facts >= self.analyze_at;
+        if due {
+            self.analyze_at = self.facts * 8;
+        }
+        due
+    }
+}
+
+impl std::fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PostgresStore").field("generation", &self.generation).finish_non_exhaustive()
+    }
+}
+
+impl PostgresStore {
+    /// The live generation of a migrated database; `pool` comes from [`crate::connect`].
+    #[must_use]
+    pub const fn new(pool: PgPool, registry: Registry, codec: Arc<Codec<Fact>>, settings: AllSettings) -> Self {
+        Self {
+            pool,
+            decoder: Decoder::new(registry, codec),
+            settings,
+            generation: Generation::Live,
+            only: None,
+            grown: Grown::new(),
+        }
+    }
+
+    async fn analyze(&self) -> Result<(), sqlx::Error> {
+        let statement = format!("analyze {}", self.generation.tables().join(", "));
+        self.pool.execute(sqlx::AssertSqlSafe(statement)).await?;
+        Ok(())
+    }
+
+    fn records(&self, batch: &Batch) -> Vec<Placed> {
+        let mut records = Vec::with_capacity(batch.len());
+        for slice in &batch.slices {
+            let of_scope = slice.records.iter().filter(|record| match &self.only {
+                Some(only) => workspace_of_key(&record.key) == Some(only.as_str()),
+                None => true,
+            });
+            records.extend(of_scope.map(|record| (slice.partition, record.clone())));
+        }
+        records
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    fn projection(&self) -> &str {
+        self.generation.projection()
+    }
+
+    async fn acquire(&mut self, topic: &str, partitions: &[i32]) -> Result<Vec<Position>, StoreError> {
+        Ok(progress::acquire(&self.pool, self.generation.projection(), topic, partitions).await?)
+    }
+
+    async fn standing(&mut self, topic: &str, partitions: &[i32]) -> Result<Option<Standing>, StoreError> {
+        Ok(Some(progress::standing(&self.pool, self.generation.projection(), topic, partitions).await?))
+    }
+
+    async fn apply(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        let facts = self.decoder.decode(self.records(batch)).await?;
+        fault::pass(Point::AfterDecode);
+        apply::apply(self, batch, &facts).await?;
+        if self.grown.by(facts.len())
+            && let Err(error) = self.analyze().await
+        {
+            tracing::debug!(%error, "statistics could not be taken");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,203 @@
+//! Timers in the schema `automation`: set, struck out, and found when they are due.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use helix_runtime::Epoch;
+use helix_schemas::{
+    names::WorkspaceId,
+    time::{OccurredAt, ReceivedAt},
+};
+use serde_json::{Value, json};
+use sqlx::{PgConnection, PgPool, Row as _};
+
+use crate::{
+    clock::Clock,
+    database::{AutomationError, read, to_sql, workspace},
+    timer::Timer,
+    watch::{AllBounds, SetTimer, Watched},
+};
+
+/// Calls that are over, and decisions about what is long over, are forgotten after this.
+const HISTORY: &str = "7 days";
+/// So are calls that nobody ended and no rule ends, as in a workspace that is not configured, after this.
+const GHOSTS: &str = "1 year";
+
+/// Puts the timers of all subjects in `watched` in the place of those that they had, and strikes out what was decided.
+pub(crate) async fn store(tx: &mut PgConnection, watched: &Watched, bounds: &AllBounds) -> Result<(), AutomationError> {
+    let agents = watched.agents.keys().map(|(workspace, agent)| (workspace.as_str(), "agent", agent.as_str()));
+    let calls = watched.calls.keys().map(|(workspace, call)| (workspace.as_str(), "call", call.as_str()));
+    let subjects = agents
+        .chain(calls)
+        .map(|(workspace, subject, id)| json!({"workspace_id": workspace, "subject": subject, "subject_id": id}));
+    sqlx::query(
+        "delete from automation.timers as held
+         using jsonb_populate_recordset(null::automation.timers, $1) as asked
+         where held.workspace_id = asked.workspace_id and held.subject = asked.subject
+           and held.subject_id = asked.subject_id and not held.stands",
+    )
+    .bind(subjects.collect::<Value>())
+    .execute(&mut *tx)
+    .await?;
+    let made = watched.made().iter().map(|made| {
+        let (subject, id) = made.subject.columns();
+        json!({
+            "workspace_id": made.workspace, "subject": subject, "subject_id": id, "decision": made.decision,
+            "evidence_id": made.rests_on,
+        })
+    });
+    sqlx::query(
+        "delete from automation.timers as held
+         using jsonb_populate_recordset(null::automation.timers, $1) as made
+         where held.workspace_id = made.workspace_id and held.subject = made.subject and held.subject_id = made.subject_id
+           and held.decision = made.decision and held.evidence_id = made.evidence_id",
+    )
+    .bind(made.collect::<Value>())
+    .execute(&mut *tx)
+    .await?;
+    insert(tx, &watched.timers(bounds)).await
+}
+
+async fn insert(tx: &mut PgConnection, timers: &[SetTimer]) -> Result<(), AutomationError> {
+    let rows = timers.iter().map(|SetTimer { workspace, partition, stands, timer }| {
+        let (subject, id) = timer.subject.columns();
+        json!({
+            "workspace_id": workspace, "subject": subject, "subject_id": id, "decision": timer.decision.as_str(),
+            "evidence_id": timer.evidence.first(), "partition": partition, "due_at": to_sql(timer.due_at),
+            "stands": stands, "timer": timer,
+        })
+    });
+    // One that stands already is as it was.
+    sqlx::query(
+        "insert into automation.timers select * from jsonb_populate_recordset(null::automation.timers, $1)
+         on conflict (workspace_id, subject, subject_id, decision, evidence_id) do nothing",
+    )
+    .bind(rows.collect::<Value>())
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// The provider's now of every workspace, when it is `ours` here.
+pub(crate) async fn nows(
+    pool: &PgPool,
+    ours: ReceivedAt,
+) -> Result<BTreeMap<WorkspaceId, OccurredAt>, AutomationError> {
+    const CLOCKS: &str = "automation.clocks";
+    let rows =
+        sqlx::query("select workspace_id, occurred_at, received_at from automation.clocks").fetch_all(pool).await?;
+    let mut clocks: BTreeMap<WorkspaceId, Clock> = BTreeMap::new();
+    for row in &rows {
+        let clock = Clock {
+            occurred_at: OccurredAt::from_millis(row.try_get::<DateTime<Utc>, _>("occurred_at")?.timestamp_millis()),
+            received_at: ReceivedAt::from_micros(row.try_get::<DateTime<Utc>, _>("received_at")?.timestamp_micros()),
+        };
+        let held = clocks.entry(workspace(CLOCKS, row)?).or_insert(clock);
+        *held = held.join(clock);
+    }
+    Ok(clocks.into_iter().map(|(workspace, clock)| (workspace, clock.now(ours))).collect())
+}
+
+/// A decision that is due.
+#[derive(Debug, Clone)]
+pub(crate) struct Due {
+    pub(crate) workspace: WorkspaceId,
+    pub(crate) timer: Timer,
+}
+
+/// What is due in partitions that this instance holds under these epochs, the longest due first. An instance that has
+/// lost a partition finds nothing in it.
+///
+/// Nothing of a key of which any instance has parked a fact: what is known of it may be wrong, and the decision would be
+/// parked in its turn and never read back.
+pub(crate) async fn due(
+    pool: &PgPool,
+    topic: &str,
+    held: &BTreeMap<i32, Epoch>,
+    nows: &BTreeMap<WorkspaceId, OccurredAt>,
+    limit: i64,
+) -> Result<Vec<Due>, AutomationError> {
+    const TIMERS: &str = "automation.timers";
+    let (partitions, epochs): (Vec<i32>, Vec<i64>) =
+        held.iter().map(|(partition, epoch)| (*partition, epoch.0)).unzip();
+    let (workspaces, nows) = columns(nows);
+    let rows = sqlx::query(
+        "select held.workspace_id, held.timer
+         from unnest($1::text[], $2::timestamptz[]) as clock (workspace_id, now_at)
+         join automation.timers as held using (workspace_id)
+         join unnest($3::integer[], $4::bigint[]) as ours (partition, epoch) using (partition)
+         join automation.progress as progress
+           on progress.topic = $5 and progress.partition = ours.partition and progress.epoch = ours.epoch
+         where held.due_at <= clock.now_at and not (held.stands and held.due_at < clock.now_at - $7::text::interval)
+           and not exists (
+             select from automation.parked as parked
+             where parked.topic = $5 and parked.key = convert_to(
+               held.workspace_id || '/' || coalesce(
+                 case held.subject when 'agent' then held.subject_id else held.timer ->> 'agent' end,
+                 'call:' || held.subject_id), 'UTF8'))
+         order by held.due_at, held.workspace_id, held.subject_id
+         limit $6",
+    )
+    .bind(&workspaces)
+    .bind(&nows)
+    .bind(&partitions)
+    .bind(&epochs)
+    .bind(topic)
+    .bind(limit)
+    .bind(HISTORY)
+    .fetch_all(pool)
+    .await?;
+    rows.iter().map(|row| Ok(Due { workspace: workspace(TIMERS, row)?, timer: read(TIMERS, row, "timer")? })).collect()
+}
+
+/// Removes the timers of rules that are turned off, in these partitions.
+pub(crate) async fn drop_off(pool: &PgPool, partitions: &[i32], bounds: &AllBounds) -> Result<(), AutomationError> {
+    let on = bounds.0.iter().flat_map(|(workspace, bounds)| {
+        bounds.decisions().into_iter().map(|decision| (workspace.as_str(), decision.as_str()))
+    });
+    let (workspaces, decisions): (Vec<&str>, Vec<&str>) = on.unzip();
+    sqlx::query(
+        "delete from automation.timers where partition = any($1)
+           and (workspace_id, decision) not in (select * from unnest($2::text[], $3::text[]))",
+    )
+    .bind(partitions)
+    .bind(&workspaces)
+    .bind(&decisions)
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// Forgets calls that are over for long, those that nobody ever ended, and what was never decided about what is over for long.
+pub(crate) async fn forget_old(pool: &PgPool, nows: &BTreeMap<WorkspaceId, OccurredAt>) -> Result<(), AutomationError> {
+    let (workspaces, nows) = columns(nows);
+    for (statement, age) in [
+        (
+            "delete from automation.calls as held
+         using unnest($1::text[], $2::timestamptz[]) as clock (workspace_id, now_at)
+         where held.workspace_id = clock.workspace_id and not held.is_open
+           and held.last_at < clock.now_at - $3::text::interval",
+            HISTORY,
+        ),
+        (
+            "delete from automation.calls as held
+         using unnest($1::text[], $2::timestamptz[]) as clock (workspace_id, now_at)
+         where held.workspace_id = clock.workspace_id and held.last_at < clock.now_at - $3::text::interval",
+            GHOSTS,
+        ),
+        (
+            "delete from automation.timers as held
+         using unnest($1::text[], $2::timestamptz[]) as clock (workspace_id, now_at)
+         where held.workspace_id = clock.workspace_id and held.stands
+           and held.due_at < clock.now_at - $3::text::interval",
+            HISTORY,
+        ),
+    ] {
+        sqlx::query(statement).bind(&workspaces).bind(&nows).bind(age).execute(pool).await?;
+    }
+    Ok(())
+}
+
+fn columns(nows: &BTreeMap<WorkspaceId, OccurredAt>) -> (Vec<&str>, Vec<DateTime<Utc>>) {
+    nows.iter().map(|(workspace, now)| (workspace.as_str(), to_sql(*now))).unzip()
+}

@@ -1,0 +1,217 @@
+//! What a cut of the log does to what is remembered: pure, so that any cut of the same facts gives the same timers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use helix_schemas::{
+    decision::Decision,
+    fact::{Body, Fact},
+    id::FactId,
+    names::{AgentId, CallId, WorkspaceId},
+};
+
+use crate::{
+    agent::{AgentWatch, Sign, Touch},
+    bounds::Bounds,
+    call::CallWatch,
+    clock::Clock,
+    timer::{Subject, Timer},
+};
+
+/// Bounds of every configured workspace. Of any other nothing is presumed.
+#[derive(Debug, Clone, Default)]
+pub struct AllBounds(pub BTreeMap<WorkspaceId, Bounds>);
+
+impl AllBounds {
+    /// Bounds of one workspace.
+    #[must_use]
+    pub fn of(&self, workspace: &WorkspaceId) -> Bounds {
+        self.0.get(workspace).copied().unwrap_or(Bounds::OFF)
+    }
+}
+
+/// An agent of a workspace.
+pub type AgentKey = (WorkspaceId, AgentId);
+/// A call of a workspace.
+pub type CallKey = (WorkspaceId, CallId);
+
+/// A fact with its coordinates.
+#[derive(Debug, Clone)]
+pub struct Arrived {
+    /// The fact.
+    pub fact: Fact,
+    /// The partition it lies in.
+    pub partition: i32,
+    /// Its offset there.
+    pub offset: i64,
+}
+
+/// A timer as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetTimer {
+    /// The hospital.
+    pub workspace: WorkspaceId,
+    /// Whoever holds this partition makes the decision.
+    pub partition: i32,
+    /// What its subject's next fact no longer changes.
+    pub stands: bool,
+    /// The timer.
+    pub timer: Timer,
+}
+
+/// A decision that is in the log.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Made {
+    /// The hospital.
+    pub workspace: WorkspaceId,
+    /// About whom.
+    pub subject: Subject,
+    /// What.
+    pub decision: &'static str,
+    /// The fact it rests on.
+    pub rests_on: FactId,
+}
+
+impl Made {
+    fn of(workspace: &WorkspaceId, timer: &Timer) -> Option<Self> {
+        Some(Self {
+            workspace: workspace.clone(),
+            subject: timer.subject.clone(),
+            decision: timer.decision.as_str(),
+            rests_on: *timer.evidence.first()?,
+        })
+    }
+}
+
+/// The subjects that a batch concerns. Whoever applies facts loads them first: [`Self::agents_of`], [`Self::calls_of`].
+#[derive(Debug, Clone, Default)]
+pub struct Watched {
+    /// The agents, each with the partition of all its facts.
+    pub agents: BTreeMap<AgentKey, (i32, AgentWatch)>,
+    /// The calls.
+    pub calls: BTreeMap<CallKey, CallWatch>,
+    /// What the batch says of clocks, by workspace and partition.
+    pub clocks: BTreeMap<(WorkspaceId, i32), Clock>,
+    standing: Vec<SetTimer>,
+    made: BTreeSet<Made>,
+}
+
+impl Watched {
+    /// The agents that facts are of.
+    #[must_use]
+    pub fn agents_of(facts: &[Arrived]) -> BTreeSet<AgentKey> {
+        let keys = facts.iter().map(|arrived| &arrived.fact);
+        keys.filter_map(|fact| Some((fact.workspace.clone(), fact.agent.clone()?))).collect()
+    }
+
+    /// The calls that facts are of, and those that the agents among them may still have; the agents are loaded.
+    #[must_use]
+    pub fn calls_of(&self, facts: &[Arrived]) -> BTreeSet<CallKey> {
+        let own = facts.iter().map(|arrived| &arrived.fact).filter(|fact| CallWatch::concerns(fact));
+        let own = own.filter_map(|fact| Some((fact.workspace.clone(), fact.call.clone()?)));
+        let of_agents = self
+            .agents
+            .iter()
+            .flat_map(|((workspace, _), (_, agent))| agent.calls().map(move |call| (workspace.clone(), call.clone())));
+        own.chain(of_agents).collect()
+    }
+
+    /// Applies facts in their order.
+    pub fn apply(&mut self, bounds: &AllBounds, facts: &[Arrived]) {
+        for arrived in facts {
+            self.take(&bounds.of(&arrived.fact.workspace), arrived);
+        }
+    }
+
+    fn take(&mut self, bounds: &Bounds, arrived: &Arrived) {
+        let Arrived { fact, partition, offset: _ } = arrived;
+        let workspace = &fact.workspace;
+        if let Some(clock) = Clock::of(fact) {
+            let held = self.clocks.entry((workspace.clone(), *partition)).or_insert(clock);
+            *held = held.join(clock);
+        }
+        if let Some(call) = fact.call.as_ref().filter(|_| CallWatch::concerns(fact)) {
+            self.calls.entry((workspace.clone(), call.clone())).or_default().take(fact, *partition);
+        }
+        self.take_sign(bounds, arrived);
+        self.heard(fact);
+    }
+
+    /// What a fact says of its agent, and through it of the agent's calls.
+    fn take_sign(&mut self, bounds: &Bounds, arrived: &Arrived) {
+        let Arrived { fact, partition, offset } = arrived;
+        let Some((id, sign)) = Sign::of(fact, *offset) else { return };
+        let workspace = &fact.workspace;
+        let fresh = || (*partition, AgentWatch::default());
+        let (_, agent) = self.agents.entry((workspace.clone(), id.clone())).or_insert_with(fresh);
+        let standing = agent.take(&id, bounds, sign);
+        self.standing.extend(standing.into_iter().map(|timer| SetTimer {
+            workspace: workspace.clone(),
+            partition: *partition,
+            stands: true,
+            timer,
+        }));
+        if let Some(call) = &fact.call {
+            match &fact.body {
+                Body::CallRang(_) | Body::CallAnswered(_) => {
+                    agent.touch(call, Touch { at: fact.occurred_at, fact: fact.id });
+                }
+                Body::CallEnded(_) => agent.ended(call),
+                Body::AgentStateChanged(_)
+                | Body::CallSummarised(_)
+                | Body::DirectoryChanged(_)
+                | Body::Decided(_)
+                | Body::Unknown(_) => {}
+            }
+        }
+        for (call, touched, freed) in agent.freed(bounds) {
+            if let Some(call) = self.calls.get_mut(&(workspace.clone(), call)) {
+                call.freed(&id, touched, freed);
+            }
+        }
+    }
+
+    /// Strikes out what is decided.
+    fn heard(&mut self, fact: &Fact) {
+        let Some((decision, decided)) = Decision::of(fact) else { return };
+        let Some(rests_on) = decided.rests_on() else { return };
+        let subject = match (&fact.call, &fact.agent) {
+            (Some(call), _) if decision.is_of_call() => Subject::Call(call.clone()),
+            (_, Some(agent)) => {
+                if let Some((_, watch)) = self.agents.get_mut(&(fact.workspace.clone(), agent.clone())) {
+                    watch.decided(decision, rests_on);
+                }
+                Subject::Agent(agent.clone())
+            }
+            (_, None) => return,
+        };
+        let made = Made { workspace: fact.workspace.clone(), subject, decision: decision.as_str(), rests_on };
+        self.standing.retain(|set| Made::of(&set.workspace, &set.timer).as_ref() != Some(&made));
+        self.made.insert(made);
+    }
+
+    /// Decisions that the batch held: their timers are gone, those that stand too.
+    #[must_use]
+    pub const fn made(&self) -> &BTreeSet<Made> {
+        &self.made
+    }
+
+    /// The timers of all subjects here, as they are now: they take the place of those that these subjects had, except of
+    /// those that stand.
+    #[must_use]
+    pub fn timers(&self, bounds: &AllBounds) -> Vec<SetTimer> {
+        let of_agents = self.agents.iter().flat_map(|((workspace, id), (partition, agent))| {
+            let timers = agent.timers(id, &bounds.of(workspace));
+            timers.into_iter().map(|timer| SetTimer {
+                workspace: workspace.clone(),
+                partition: *partition,
+                stands: false,
+                timer,
+            })
+        });
+        let of_calls = self.calls.iter().filter_map(|((workspace, id), call)| {
+            let (partition, timer) = call.timer(id, &bounds.of(workspace))?;
+            Some(SetTimer { workspace: workspace.clone(), partition, stands: false, timer })
+        });
+        of_agents.chain(of_calls).chain(self.standing.iter().cloned()).collect()
+    }
+}

@@ -1,0 +1,130 @@
+//! Generations of the Postgres rows: built beside the live ones, compared, exchanged.
+
+use std::{collections::BTreeSet, process::ExitCode, sync::Arc};
+
+use helix_kit::config::Config;
+use helix_postgres::{AllSettings, Generations, RowDiff, Scope, StandbyState};
+use helix_replay::{
+    evidence::{About, Evidence, evidence},
+    log::{FactLog, Stop},
+    rebuild::{Source, fault, rebuild, scope_name},
+};
+use helix_schemas::{registry::Registry, topics};
+use serde_json::{Value, json};
+
+use crate::{
+    failure::Failure,
+    replay::{blocking, pool, tell},
+    setup::settings,
+};
+
+pub(super) async fn generations(config: &Config) -> Result<Generations, Failure> {
+    let registry = Registry::new(&config.registry.url);
+    let codec = registry.fact_codec().await.map_err(|error| Failure::unreachable("the schema registry", &error))?;
+    Ok(Generations::new(pool(config).await?, registry, Arc::new(codec), AllSettings(settings(config)?)))
+}
+
+pub(super) async fn build(config: &Config, scope: Scope, cut_over: bool, as_json: bool) -> Result<ExitCode, Failure> {
+    let generations = generations(config).await?;
+    let log = FactLog::open(config).await?;
+    let mut source = Source::new(&log)?;
+    let done = rebuild(&generations, &mut source, &scope, &Stop::on_ctrl_c()).await?;
+    if cut_over {
+        generations.cut_over(topics::FACTS, &mut source).await.map_err(fault)?;
+    }
+    if as_json {
+        tell(&json!({"rebuilt": done, "cut_over": cut_over}))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let parked = if done.parked > 0 { format!(", {} parked", done.parked) } else { String::new() };
+    println!(
+        "{}: rebuilt from {} facts in {:.1} s, {:.0} facts/s{parked}",
+        done.scope, done.facts, done.seconds, done.facts_per_second,
+    );
+    println!(
+        "{}",
+        if cut_over {
+            "cut over; `helix projection cut-back` takes it back, `helix audit verify` proves it"
+        } else {
+            "it stands beside the live rows: `helix projection diff` compares, `helix projection cut-over` exchanges"
+        }
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) async fn diff(config: &Config, limit: usize, as_json: bool) -> Result<ExitCode, Failure> {
+    let generations = generations(config).await?;
+    let log = FactLog::open(config).await?;
+    let mut source = Source::new(&log)?;
+    let found = generations.diff(topics::FACTS, &mut source, limit).await.map_err(fault)?;
+    let about = |row: &RowDiff| About::of_row(&row.workspace, row.table, &row.key);
+    let asked: BTreeSet<About> = found.rows.iter().filter_map(about).collect();
+    let stop = Stop::on_ctrl_c();
+    let facts = blocking(move || evidence(&log, &asked, &stop)).await?;
+    let facts_of = |row: &RowDiff| about(row).and_then(|about| facts.get(&about)).cloned().unwrap_or_default();
+    if as_json {
+        let rows: Vec<Value> =
+            found.rows.iter().map(|row| json!({"difference": row, "facts": facts_of(row)})).collect();
+        tell(&json!({
+            "same": found.is_empty(), "standby": found.standby, "roots": found.roots, "tables": found.tables, "rows": rows,
+        }))?;
+    } else {
+        for root in &found.roots {
+            let word = if root.equal { "roots meet" } else { "ROOTS DIFFER" };
+            println!("{:<16} {} rows live, {} standby, {word}", root.workspace, root.live_rows, root.standby_rows);
+        }
+        for table in found.tables.iter().filter(|table| table.differing > 0) {
+            println!(
+                "  {}: {} of {} live and {} standby rows differ",
+                table.table, table.differing, table.live, table.standby
+            );
+        }
+        found.rows.iter().for_each(|row| show(row, &facts_of(row)));
+    }
+    Ok(if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+fn show(row: &RowDiff, facts: &[Evidence]) {
+    println!("  {} {} {}", row.table, row.workspace, row.key);
+    match (&row.live, &row.standby) {
+        (Some(live), Some(standby)) => {
+            for column in &row.columns {
+                let value = |side: &Value| side.get(column).cloned().unwrap_or(Value::Null);
+                println!("    {column}: {} live, {} standby", value(live), value(standby));
+            }
+        }
+        (Some(_), None) => println!("    only live"),
+        (None, _) => println!("    only standby"),
+    }
+    for fact in facts {
+        println!("    {} {} at {}/{}/{}", fact.occurred_at, fact.kind, fact.topic, fact.partition, fact.offset);
+    }
+}
+
+pub(super) async fn swap(config: &Config, wanted: StandbyState, as_json: bool) -> Result<ExitCode, Failure> {
+    let generations = generations(config).await?;
+    let standby = generations.standby().await.map_err(fault)?;
+    let standby = standby.ok_or_else(|| Failure::usage("there is no standby: `helix projection rebuild` makes one"))?;
+    if standby.state != wanted {
+        return Err(Failure::usage(match wanted {
+            StandbyState::Filling => {
+                "the standby is what was live before: `cut-back` takes it back, `discard` drops it"
+            }
+            StandbyState::Previous => "nothing was cut over: the standby is a rebuild that was never live",
+        }));
+    }
+    let log = FactLog::open(config).await?;
+    let done = generations.cut_over(topics::FACTS, &mut Source::new(&log)?).await.map_err(fault)?;
+    if as_json {
+        tell(&json!({"exchanged": scope_name(&done.scope), "standby": done}))?;
+    } else {
+        println!("{}: exchanged; what was live until now is the standby", scope_name(&done.scope));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) async fn discard(config: &Config) -> Result<ExitCode, Failure> {
+    let gone = generations(config).await?.discard().await.map_err(fault)?;
+    println!("the standby ({}) is gone", scope_name(&gone.scope));
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,225 @@
+//! `helix projection`: where projections stand, what they set aside, and their generations.
+
+mod generations;
+mod parked;
+
+use std::{path::Path, process::ExitCode};
+
+use helix_kit::config::Config;
+use helix_postgres::{PROJECTION, STANDBY_PROJECTION, Scope, StandbyState};
+use helix_replay::log::{Cut, FactLog};
+use helix_runtime::ParkedEntry;
+use helix_schemas::{names::WorkspaceId, topics};
+use serde::Serialize;
+use sqlx::PgPool;
+
+use crate::{
+    cli::{Projection, ProjectionVerb},
+    failure::Failure,
+    replay::{blocking, pool, slug, tell},
+    setup::{clickhouse_options, load},
+    table::{Column, Table},
+};
+
+pub(crate) async fn projection(config: Option<&Path>, verb: ProjectionVerb) -> Result<ExitCode, Failure> {
+    let config = load(config)?;
+    match verb {
+        ProjectionVerb::List { json } => list(&config, json).await,
+        ProjectionVerb::Rebuild { projection: Projection::Live, workspace, json: _, cut_over: _ } => {
+            boards_anew(&config, workspace.as_deref()).await
+        }
+        ProjectionVerb::Rebuild { projection, workspace, cut_over, json } => {
+            only_postgres(projection, "rebuild")?;
+            let scope = match workspace {
+                Some(workspace) => Scope::Workspace(slug(&workspace)?),
+                None => Scope::All,
+            };
+            generations::build(&config, scope, cut_over, json).await
+        }
+        ProjectionVerb::Diff { projection, limit, json } => {
+            only_postgres(projection, "diff")?;
+            generations::diff(&config, limit, json).await
+        }
+        ProjectionVerb::CutOver { projection, json } => {
+            only_postgres(projection, "cut-over")?;
+            generations::swap(&config, StandbyState::Filling, json).await
+        }
+        ProjectionVerb::CutBack { projection, json } => {
+            only_postgres(projection, "cut-back")?;
+            generations::swap(&config, StandbyState::Previous, json).await
+        }
+        ProjectionVerb::Discard { projection } => {
+            only_postgres(projection, "discard")?;
+            generations::discard(&config).await
+        }
+        ProjectionVerb::Parked { projection, workspace, key, json } => {
+            let workspace = workspace.as_deref().map(slug).transpose()?;
+            let filter = parked::Filter { projection, workspace, key };
+            parked::list(&config, &filter, json).await
+        }
+        ProjectionVerb::Unpark { projection, key, dry_run, json } => {
+            parked::unpark(&config, projection, &key, dry_run, json).await
+        }
+        ProjectionVerb::Pause { projection } => pause(&config, &projection, true).await,
+        ProjectionVerb::Resume { projection } => pause(&config, &projection, false).await,
+    }
+}
+
+fn only_postgres(projection: Projection, verb: &str) -> Result<(), Failure> {
+    match projection {
+        Projection::Postgres => Ok(()),
+        Projection::Clickhouse | Projection::Live | Projection::Forward => {
+            Err(Failure::usage(format!("{verb} takes the projection postgres")))
+        }
+    }
+}
+
+/// By value, so that it serves as the closure of a `map_err`.
+#[allow(clippy::needless_pass_by_value)]
+fn postgres_fault(error: helix_postgres::PostgresError) -> Failure {
+    Failure::unreachable("postgres", &error)
+}
+
+/// The workspaces whose boards are asked for: all where none is named.
+fn boards(config: &Config, only: Option<&str>) -> Result<Vec<(WorkspaceId, String)>, Failure> {
+    let mut boards = Vec::new();
+    for (name, own) in &config.workspaces {
+        if only.is_none_or(|only| only == name) {
+            boards.push((slug(name)?, own.redis_url.reveal().to_owned()));
+        }
+    }
+    match only {
+        Some(only) if boards.is_empty() => Err(Failure::usage(format!("workspace {only} is not configured"))),
+        Some(_) | None => Ok(boards),
+    }
+}
+
+async fn boards_anew(config: &Config, only: Option<&str>) -> Result<ExitCode, Failure> {
+    for (workspace, url) in boards(config, only)? {
+        let reset = helix_live::reset(&url, &workspace).await;
+        reset.map_err(|error| Failure::unreachable("the workspace's Redis", &error))?;
+        println!("the board of {workspace} is made anew from the log by its projector; until then it shows less");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[derive(Serialize)]
+struct Standing {
+    projection: String,
+    topic: &'static str,
+    partition: i32,
+    next_offset: i64,
+    high_water: i64,
+    lag: i64,
+    /// Null where the store does not say.
+    epoch: Option<i64>,
+    parked: usize,
+    paused: bool,
+}
+
+/// Where a projection stands in one partition: next offset, epoch.
+type At = (i32, i64, Option<i64>);
+
+async fn list(config: &Config, as_json: bool) -> Result<ExitCode, Failure> {
+    let log = FactLog::open(config).await?;
+    let ends = blocking(move || log.whole()).await?;
+    let parked = parked::all(config).await?;
+    let pool = pool(config).await?;
+    let paused = helix_postgres::paused(&pool).await.map_err(postgres_fault)?;
+    let mut held: Vec<(String, Vec<At>)> = in_postgres(config, &pool).await?;
+    held.push((helix_clickhouse::PROJECTION.to_owned(), in_clickhouse(config, &ends).await?));
+    for (workspace, url) in boards(config, None)? {
+        let stored = helix_live::audit::stored_board(&url, &workspace, topics::FACTS).await;
+        let stored = stored.map_err(|error| Failure::unreachable("the workspace's Redis", &error))?;
+        held.push((
+            format!("live:{workspace}"),
+            stored.progress.into_iter().map(|(id, next)| (id, next, None)).collect(),
+        ));
+    }
+    let mut standings: Vec<Standing> = Vec::new();
+    for (projection, places) in held {
+        for (partition, next_offset, epoch) in places {
+            let high_water = ends.0.get(&partition).map_or(0, |(_, high)| *high);
+            let here = |entry: &&ParkedEntry| entry.projection == projection && entry.partition == partition;
+            standings.push(Standing {
+                topic: topics::FACTS,
+                partition,
+                next_offset,
+                high_water,
+                lag: (high_water - next_offset).max(0),
+                epoch,
+                parked: parked.iter().filter(here).count(),
+                paused: paused.contains(&projection),
+                projection: projection.clone(),
+            });
+        }
+    }
+    if as_json {
+        tell(&standings)?;
+    } else {
+        print!("{}", table(standings));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn table(standings: Vec<Standing>) -> Table {
+    let mut table = Table::new([
+        Column::Text("projection"),
+        Column::Number("partition"),
+        Column::Number("next"),
+        Column::Number("end"),
+        Column::Number("lag"),
+        Column::Number("epoch"),
+        Column::Number("parked"),
+        Column::Text("state"),
+    ]);
+    for at in standings {
+        let state = if at.paused { "paused" } else { "" };
+        let numbers = [i64::from(at.partition), at.next_offset, at.high_water, at.lag];
+        let mut cells = vec![at.projection];
+        cells.extend(numbers.map(|number| number.to_string()));
+        cells.push(at.epoch.map_or_else(|| "-".to_owned(), |epoch| epoch.to_string()));
+        cells.extend([at.parked.to_string(), state.to_owned()]);
+        table.row(cells);
+    }
+    table
+}
+
+/// Projections that keep their progress in Postgres: the read models, what stands beside them, and receivers.
+async fn in_postgres(config: &Config, pool: &PgPool) -> Result<Vec<(String, Vec<At>)>, Failure> {
+    let mut names = vec![PROJECTION.to_owned()];
+    if helix_postgres::standby(pool).await.map_err(postgres_fault)?.is_some() {
+        names.push(STANDBY_PROJECTION.to_owned());
+    }
+    for (workspace, own) in &config.workspaces {
+        if own.forward.is_some() {
+            names.push(helix_forward::projection(&slug(workspace)?));
+        }
+    }
+    let mut held = Vec::new();
+    for name in names {
+        let at = helix_postgres::progress_of(pool, &name, topics::FACTS).await.map_err(postgres_fault)?;
+        held.push((name, at.into_iter().map(|at| (at.partition, at.next_offset, Some(at.epoch))).collect()));
+    }
+    Ok(held)
+}
+
+async fn in_clickhouse(config: &Config, ends: &Cut) -> Result<Vec<At>, Failure> {
+    let unreachable = |error| Failure::unreachable("clickhouse", &error);
+    let audit = helix_clickhouse::audit::Audit::new(&clickhouse_options(config)).map_err(unreachable)?;
+    let partitions: Vec<i32> = ends.0.keys().copied().collect();
+    let held = audit.progress(topics::FACTS, &partitions).await.map_err(unreachable)?;
+    Ok(held.into_iter().map(|(partition, next)| (partition, next, None)).collect())
+}
+
+async fn pause(config: &Config, projection: &str, paused: bool) -> Result<ExitCode, Failure> {
+    let pool = pool(config).await?;
+    let known = in_postgres(config, &pool).await?;
+    if !known.iter().any(|(name, _)| name == projection) {
+        let names: Vec<&str> = known.iter().map(|(name, _)| name.as_str()).collect();
+        return Err(Failure::usage(format!("these can be paused: {}", names.join(", "))));
+    }
+    helix_postgres::pause(&pool, projection, paused).await.map_err(postgres_fault)?;
+    println!("{projection} {}", if paused { "is told to pause" } else { "goes on" });
+    Ok(ExitCode::SUCCESS)
+}

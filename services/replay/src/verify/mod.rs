@@ -1,0 +1,110 @@
+//! `helix audit verify`: the log folded afresh, compared with what a projection has stored.
+//!
+//! Each projection is read as it stands, with its own progress, and the log is read exactly up to there, so that an audit
+//! holds under traffic. Facts that a projection has parked are not in its rows; the report counts them.
+
+mod clickhouse;
+mod live;
+mod postgres;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use helix_fold::row::{Cell, Row};
+use serde::Serialize;
+use serde_json::Value;
+
+pub use clickhouse::verify_clickhouse;
+pub use live::{BoardToVerify, verify_live};
+pub use postgres::verify_postgres;
+
+use crate::log::{Cut, Place};
+
+/// What was found.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The projection.
+    pub projection: String,
+    /// Facts of the log that were folded.
+    pub facts: u64,
+    /// Facts that the projection has set aside.
+    pub parked: usize,
+    /// Each workspace that has facts or rows.
+    pub workspaces: Vec<WorkspaceReport>,
+}
+
+/// What was found for one workspace.
+#[derive(Debug, Serialize)]
+pub struct WorkspaceReport {
+    /// The slug.
+    pub workspace: String,
+    /// Rows stored.
+    pub rows: usize,
+    /// Start of the root of the fresh fold, hex.
+    pub root: String,
+    /// The first difference, if any.
+    pub difference: Option<Difference>,
+}
+
+/// The first row that differs.
+#[derive(Debug, Serialize)]
+pub struct Difference {
+    /// The table, or `projection_roots`.
+    pub table: String,
+    /// The row's key.
+    pub key: String,
+    /// The column, where both rows exist.
+    pub column: Option<String>,
+    /// As stored; null where the row is missing.
+    pub stored: Value,
+    /// As the log says; null where no row should be.
+    pub folded: Value,
+}
+
+impl Report {
+    /// Whether all roots meet.
+    #[must_use]
+    pub fn agrees(&self) -> bool {
+        self.workspaces.iter().all(|workspace| workspace.difference.is_none())
+    }
+}
+
+/// Where parked facts lie.
+type Aside = BTreeSet<Place>;
+
+/// The log up to a projection's progress. A partition that the projection never held has none: nothing of it is stored.
+fn up_to(progress: &BTreeMap<i32, i64>, whole: Cut) -> Cut {
+    let bounded = |(partition, (low, high)): (i32, (i64, i64))| {
+        (partition, (low, progress.get(&partition).copied().unwrap_or(low).clamp(low, high)))
+    };
+    Cut(whole.0.into_iter().map(bounded).collect())
+}
+
+/// Compares rows by key; both sides are keyed anew, so that no sort order matters.
+fn compare<R: Row + PartialEq>(stored: &[R], folded: &[R]) -> Option<Difference> {
+    let stored: BTreeMap<String, &R> = stored.iter().map(|row| (row.key(), row)).collect();
+    let folded: BTreeMap<String, &R> = folded.iter().map(|row| (row.key(), row)).collect();
+    let keys: BTreeSet<&String> = stored.keys().chain(folded.keys()).collect();
+    keys.into_iter().find_map(|key| match (stored.get(key), folded.get(key)) {
+        (Some(stored), Some(folded)) if stored == folded => None,
+        (stored, folded) => Some(differing(key, stored.copied(), folded.copied())),
+    })
+}
+
+fn differing<R: Row>(key: &str, stored: Option<&R>, folded: Option<&R>) -> Difference {
+    let (table, key) = (R::TABLE.to_owned(), key.to_owned());
+    if let (Some(stored), Some(folded)) = (stored, folded) {
+        for ((column, stored), (_, folded)) in stored.columns().into_iter().zip(folded.columns()) {
+            if stored != folded {
+                let (stored, folded) = (stored.to_json(), folded.to_json());
+                return Difference { table, key, column: Some(column.to_owned()), stored, folded };
+            }
+        }
+    }
+    let whole = |row: Option<&R>| {
+        row.map_or(Value::Null, |row| {
+            let columns = row.columns().into_iter().map(|(name, cell): (&str, Cell)| (name.to_owned(), cell.to_json()));
+            Value::Object(columns.collect())
+        })
+    };
+    Difference { table, key, column: None, stored: whole(stored), folded: whole(folded) }
+}

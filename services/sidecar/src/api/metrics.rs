@@ -1,0 +1,364 @@
+//! `GET /api/metrics`: the metrics of docs/metrics.md by interval of the workspace's local day, and by agent, queue or DID.
+//!
+//! Calls count in the interval in which they began. Intervals lie on the local grid and are cut to the range that was asked
+//! for, so that the rows add up to just that; each appears, also where nothing happened. By agent means the handling
+//! agent, by queue the skill; the empty text is what no agent handled, or has no skill or DID. What a metric counts: offered,
+//! answered, missed, short abandons, service level, ASA and abandonment are of inbound calls, unknown directions included;
+//! AHT is of answered calls in either direction. Talk includes hold. The wrap-up of a call is what the provider's callback says;
+//! by agent it is the time in state `wrap_up` that falls into the interval, as in the agent's performance.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use axum::{Json, extract::State, http::StatusCode};
+use chrono::{DateTime, TimeDelta, Utc};
+use helix_fold::settings::Tz;
+use helix_kit::problem::Problem;
+use serde::Serialize;
+use sqlx::{FromRow, PgConnection};
+
+use super::{
+    Moment, Ratio,
+    agents::HandleTime,
+    query::{Day, Params, Range, invalid},
+};
+use crate::{
+    access::{Part, Viewer},
+    database::DatabaseError,
+    serve::App,
+};
+
+/// Most rows of an answer: intervals times agents, queues or DIDs.
+const MOST_ROWS: usize = 400;
+
+/// How long an interval is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Grid {
+    Quarter,
+    Hour,
+    Day,
+}
+
+const GRIDS: [(&str, Grid); 3] = [("15m", Grid::Quarter), ("1h", Grid::Hour), ("1d", Grid::Day)];
+
+impl Grid {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Quarter => "15m",
+            Self::Hour => "1h",
+            Self::Day => "1d",
+        }
+    }
+
+    /// `None`: as long as the local day.
+    fn length(self) -> Option<TimeDelta> {
+        match self {
+            Self::Quarter => Some(TimeDelta::minutes(15)),
+            Self::Hour => Some(TimeDelta::hours(1)),
+            Self::Day => None,
+        }
+    }
+}
+
+/// By what rows are split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    Agent,
+    Queue,
+    Did,
+}
+
+const BYS: [(&str, By); 3] = [("agent", By::Agent), ("queue", By::Queue), ("did", By::Did)];
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Metrics {
+    from: Moment,
+    to: Moment,
+    interval: &'static str,
+    zone: &'static str,
+    threshold_seconds: i64,
+    rows: Vec<Row>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    from: Moment,
+    to: Moment,
+    by: Option<String>,
+    offered: i64,
+    answered: i64,
+    missed: i64,
+    short_abandoned: i64,
+    in_progress: i64,
+    service_level: ServiceLevel,
+    asa: SpeedOfAnswer,
+    aht: HandleTime,
+    abandonment: Ratio,
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ServiceLevel {
+    answered_within: i64,
+    denominator: i64,
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SpeedOfAnswer {
+    total_wait_seconds: i64,
+    answered: i64,
+}
+
+/// What is counted of an interval and agent, queue or DID.
+#[derive(Debug, Clone, Default, FromRow)]
+struct Counts {
+    place: i32,
+    by_value: String,
+    offered: i64,
+    answered: i64,
+    missed: i64,
+    short_abandoned: i64,
+    in_progress: i64,
+    answered_within: i64,
+    wait_seconds: i64,
+    handled: i64,
+    talk_seconds: i64,
+    wrap_up_seconds: i64,
+}
+
+/// $1 workspace, $2 where the intervals begin, $3 where the last ends, $4 by what, $5 T, $6 the one agent.
+const CALLS: &str = "
+select width_bucket(c.started_at, $2::timestamptz[]) as place,
+       coalesce(case $4 when 'agent' then c.agent_id when 'queue' then c.skill when 'did' then c.did end, '') as by_value,
+       count(*) filter (where d.inbound) as offered,
+       count(*) filter (where d.inbound and c.outcome = 'answered') as answered,
+       count(*) filter (where d.inbound and c.outcome = 'missed') as missed,
+       count(*) filter (where d.inbound and c.outcome = 'short_abandon') as short_abandoned,
+       count(*) filter (where d.inbound and c.outcome = 'in_progress') as in_progress,
+       count(*) filter (where d.inbound and c.outcome = 'answered' and c.wait_seconds <= $5) as answered_within,
+       coalesce(sum(c.wait_seconds) filter (where d.inbound and c.outcome = 'answered'), 0)::bigint as wait_seconds,
+       count(*) filter (where c.outcome = 'answered') as handled,
+       coalesce(sum(c.talk_seconds) filter (where c.outcome = 'answered'), 0)::bigint as talk_seconds,
+       coalesce(sum(c.wrap_up_seconds) filter (where c.outcome = 'answered'), 0)::bigint as wrap_up_seconds
+from read.calls c
+cross join lateral (select c.direction is distinct from 'outbound' as inbound) d
+where c.workspace_id = $1 and c.started_at >= $2[1] and c.started_at < $3 and ($6::text is null or c.agent_id = $6)
+group by 1, 2";
+
+/// Time in wrap-up, by agent. $1 workspace, $2 where the intervals begin, $3 where they end, $4 now, $5 the one agent.
+const WRAP_UPS: &str = "
+select b.place::integer as place, a.agent_id,
+       sum(greatest(0, floor(date_part('epoch', least(coalesce(i.ended_at, $4), b.until)))::bigint
+                       - floor(date_part('epoch', greatest(i.started_at, b.since)))::bigint))::bigint as seconds
+from read.agents a
+cross join lateral (
+    select coalesce(max(p.started_at), $2[1]) as at from read.agent_intervals p
+    where p.workspace_id = $1 and p.agent_id = a.agent_id and p.started_at <= $2[1]
+) reaching
+join read.agent_intervals i
+  on i.workspace_id = $1 and i.agent_id = a.agent_id and i.state = 'wrap_up' and i.started_at >= reaching.at
+     and i.started_at < $3[array_upper($3, 1)]
+join unnest($2::timestamptz[], $3::timestamptz[]) with ordinality as b (since, until, place)
+  on i.started_at < b.until and coalesce(i.ended_at, $4) > b.since
+where a.workspace_id = $1 and ($5::text is null or a.agent_id = $5)
+group by b.place, a.agent_id";
+
+pub(crate) async fn metrics(State(app): State<App>, viewer: Viewer, params: Params) -> Result<Json<Metrics>, Problem> {
+    let sight = viewer.may(Part::Records)?;
+    let grid = params.word("interval", &GRIDS)?.unwrap_or(Grid::Quarter);
+    let by = params.word("by", &BYS)?;
+    let Range { from, to } = params.range()?;
+    // Without a word: today.
+    let zone = app.api.zone;
+    let from = from.unwrap_or_else(|| Day::of(to.map_or(app.provider_now(), before), zone).from);
+    let to = to.unwrap_or_else(|| Day::of(from, zone).to);
+    if from >= to {
+        return Err(invalid("to", "later than from"));
+    }
+    let cuts = cuts(from, to, grid, zone).ok_or_else(too_many_rows)?;
+    let mut moment = app.api.database.moment().await?;
+    let counted = count(&mut moment, &app, &cuts, by, sight.only()).await?;
+    drop(moment);
+    let rows = rows(&cuts, by, counted)?;
+    Ok(Json(Metrics {
+        from: Moment(from),
+        to: Moment(to),
+        interval: grid.word(),
+        zone: zone.name(),
+        threshold_seconds: app.api.service_level_seconds,
+        rows,
+    }))
+}
+
+/// The last moment before another.
+fn before(at: DateTime<Utc>) -> DateTime<Utc> {
+    at - TimeDelta::microseconds(1)
+}
+
+/// One interval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Cut {
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+}
+
+/// The intervals of a range; `None` where they are too many. The grid begins anew at each local midnight.
+fn cuts(from: DateTime<Utc>, to: DateTime<Utc>, grid: Grid, zone: Tz) -> Option<Vec<Cut>> {
+    let mut cuts = Vec::new();
+    let mut day = Day::of(from, zone);
+    let mut at = from;
+    while at < to {
+        if cuts.len() == MOST_ROWS {
+            return None;
+        }
+        let end_of_cut = match grid.length() {
+            Some(length) => {
+                let passed = (at - day.from).num_microseconds()? / length.num_microseconds()?;
+                day.from + length * i32::try_from(passed + 1).ok()?
+            }
+            None => day.to,
+        };
+        let end = end_of_cut.min(day.to).min(to);
+        cuts.push(Cut { from: at, to: end });
+        at = end;
+        if at >= day.to {
+            let next = Day::of(at, zone);
+            // A calendar that has no next day ends here.
+            day = if next == day { return None } else { next };
+        }
+    }
+    Some(cuts)
+}
+
+fn too_many_rows() -> Problem {
+    Problem::new(
+        StatusCode::BAD_REQUEST,
+        "too_many_rows",
+        "The answer would have too many rows",
+        format!("ask for a shorter range or a longer interval: intervals times groups are at most {MOST_ROWS}"),
+    )
+}
+
+/// What was counted, by group and then by interval.
+type Counted = BTreeMap<String, BTreeMap<usize, Counts>>;
+
+async fn count(
+    moment: &mut PgConnection,
+    app: &App,
+    cuts: &[Cut],
+    by: Option<By>,
+    only: Option<&str>,
+) -> Result<Counted, DatabaseError> {
+    let (froms, tos): (Vec<DateTime<Utc>>, Vec<DateTime<Utc>>) = cuts.iter().map(|cut| (cut.from, cut.to)).unzip();
+    let word = by.and_then(|by| BYS.iter().find(|(_, known)| *known == by)).map(|(word, _)| *word);
+    let asked = sqlx::query_as(CALLS)
+        .bind(app.workspace())
+        .bind(&froms)
+        .bind(tos.last())
+        .bind(word)
+        .bind(app.api.service_level_seconds)
+        .bind(only);
+    let found: Vec<Counts> = asked.fetch_all(&mut *moment).await?;
+    let mut counted = Counted::new();
+    for counts in found {
+        let place = place(counts.place)?;
+        counted.entry(counts.by_value.clone()).or_default().insert(place, counts);
+    }
+    if by == Some(By::Agent) {
+        counted.values_mut().flat_map(BTreeMap::values_mut).for_each(|counts| counts.wrap_up_seconds = 0);
+        let asked = sqlx::query_as(WRAP_UPS).bind(app.workspace()).bind(&froms).bind(&tos);
+        let asked = asked.bind(app.provider_now()).bind(only);
+        let wrapped: Vec<(i32, String, i64)> = asked.fetch_all(moment).await?;
+        for (at, agent, seconds) in wrapped.into_iter().filter(|(_, _, seconds)| *seconds > 0) {
+            counted.entry(agent).or_default().entry(place(at)?).or_default().wrap_up_seconds = seconds;
+        }
+    }
+    Ok(counted)
+}
+
+/// Places are counted from 1 in SQL.
+fn place(number: i32) -> Result<usize, DatabaseError> {
+    let place = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
+    place.ok_or_else(|| DatabaseError::unreadable("an interval that was not asked for"))
+}
+
+fn rows(cuts: &[Cut], by: Option<By>, mut counted: Counted) -> Result<Vec<Row>, Problem> {
+    if by.is_none() {
+        counted.entry(String::new()).or_default();
+    }
+    if cuts.len() * counted.len() > MOST_ROWS {
+        return Err(too_many_rows());
+    }
+    let groups: BTreeSet<String> = counted.keys().cloned().collect();
+    let mut rows = Vec::with_capacity(cuts.len() * groups.len());
+    for (place, cut) in cuts.iter().enumerate() {
+        for group in &groups {
+            let counts = counted.get_mut(group).and_then(|of_group| of_group.remove(&place)).unwrap_or_default();
+            rows.push(row(*cut, by.is_some().then(|| group.clone()), &counts));
+        }
+    }
+    Ok(rows)
+}
+
+fn row(cut: Cut, by: Option<String>, counts: &Counts) -> Row {
+    let decided = counts.answered + counts.missed;
+    Row {
+        from: Moment(cut.from),
+        to: Moment(cut.to),
+        by,
+        offered: counts.offered,
+        answered: counts.answered,
+        missed: counts.missed,
+        short_abandoned: counts.short_abandoned,
+        in_progress: counts.in_progress,
+        service_level: ServiceLevel { answered_within: counts.answered_within, denominator: decided },
+        asa: SpeedOfAnswer { total_wait_seconds: counts.wait_seconds, answered: counts.answered },
+        aht: HandleTime { total_seconds: counts.talk_seconds + counts.wrap_up_seconds, handled: counts.handled },
+        abandonment: Ratio { numerator: counts.missed, denominator: decided },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        super::super::query::moment(text).unwrap()
+    }
+
+    #[test]
+    fn intervals_lie_on_the_local_grid_and_fill_the_range_without_gap() {
+        // Half past: Kolkata's hours are not UTC's.
+        let (from, to) = (at("2026-03-02T09:10:00+05:30"), at("2026-03-02T12:00:00+05:30"));
+        let hours = cuts(from, to, Grid::Hour, Tz::Asia__Kolkata).unwrap();
+        assert_eq!(hours.len(), 3);
+        assert_eq!(hours[0], Cut { from, to: at("2026-03-02T10:00:00+05:30") });
+        let day = Day::of(from, Tz::Asia__Kolkata);
+        for (grid, count) in [(Grid::Quarter, 96), (Grid::Hour, 24), (Grid::Day, 1)] {
+            let cuts = cuts(day.from, day.to, grid, Tz::Asia__Kolkata).unwrap();
+            assert_eq!(cuts.len(), count);
+            assert!(cuts.windows(2).all(|pair| pair[0].to == pair[1].from));
+            assert_eq!((cuts[0].from, cuts[count - 1].to), (day.from, day.to));
+        }
+    }
+
+    #[test]
+    fn a_day_of_23_hours_has_23_of_them_and_the_next_begins_at_midnight() {
+        let day = Day::of(at("2026-03-29T12:00:00+02:00"), Tz::Europe__Berlin);
+        let two_days = Day::of(day.to, Tz::Europe__Berlin);
+        let hours = cuts(day.from, two_days.to, Grid::Hour, Tz::Europe__Berlin).unwrap();
+        assert_eq!(hours.len(), 47);
+        assert!(hours.iter().any(|cut| cut.from == day.to));
+        assert_eq!(cuts(day.from, two_days.to, Grid::Day, Tz::Europe__Berlin).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn more_intervals_than_an_answer_may_have_are_refused_before_anything_is_asked() {
+        let from = at("2026-03-02T00:00:00Z");
+        assert_eq!(cuts(from, from + TimeDelta::minutes(15 * 400), Grid::Quarter, Tz::UTC).unwrap().len(), 400);
+        assert!(cuts(from, from + TimeDelta::minutes(15 * 400 + 1), Grid::Quarter, Tz::UTC).is_none());
+        assert!(cuts(at("0001-01-01T00:00:00Z"), at("9999-12-31T23:59:59Z"), Grid::Day, Tz::UTC).is_none());
+    }
+}
