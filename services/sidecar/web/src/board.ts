@@ -7,6 +7,8 @@ import { sha256 } from "./sha256.ts";
 export class BoardCopy {
   private readonly values = new Map<string, { value: unknown; words: Int32Array }>();
   private readonly sum = new Int32Array(8);
+  /** Collections as last told: the same array until one of its members changes, so that nothing is drawn for nothing. */
+  private readonly told = new Map<string, unknown[]>();
 
   static of(board: Board): BoardCopy {
     const copy = new BoardCopy();
@@ -32,6 +34,7 @@ export class BoardCopy {
     const words = sha256(`${path}\n${JSON.stringify(value)}`);
     for (let i = 0; i < 8; i++) this.sum[i]! += words[i]!;
     this.values.set(path, { value, words });
+    this.told.delete(path.slice(0, path.indexOf("/") + 1));
   }
 
   private remove(path: string): void {
@@ -39,27 +42,32 @@ export class BoardCopy {
     if (known === undefined) return;
     for (let i = 0; i < 8; i++) this.sum[i]! -= known.words[i]!;
     this.values.delete(path);
+    this.told.delete(path.slice(0, path.indexOf("/") + 1));
   }
 
   root(): string {
     return Array.from(this.sum, (word) => (word >>> 0).toString(16).padStart(8, "0")).join("");
   }
 
-  private collection<T>(prefix: string): T[] {
-    const found: T[] = [];
-    for (const [path, { value }] of this.values) if (path.startsWith(prefix)) found.push(value as T);
+  private collection<T>(prefix: string): readonly T[] {
+    let found = this.told.get(prefix) as T[] | undefined;
+    if (found === undefined) {
+      found = [];
+      for (const [path, { value }] of this.values) if (path.startsWith(prefix)) found.push(value as T);
+      this.told.set(prefix, found);
+    }
     return found;
   }
 
-  agents(): Agent[] {
+  agents(): readonly Agent[] {
     return this.collection<Agent>("agents/");
   }
 
-  calls(): Call[] {
+  calls(): readonly Call[] {
     return this.collection<Call>("calls/");
   }
 
-  waiting(): Waiting[] {
+  waiting(): readonly Waiting[] {
     return this.collection<Waiting>("waiting/");
   }
 

@@ -4,6 +4,7 @@ export class BoardClock {
   private serverAhead = 0;
   private providerAhead: number | null = null;
   private frozenAt: number | null = null;
+  private heldAt: number | null = null;
 
   /** The server said: it is `asOf`; the latest fact happened at `occurredAt` and came at `receivedAt`. */
   told(asOf: string, watermark: { occurredAt: string | null; receivedAt: string | null }): void {
@@ -14,19 +15,30 @@ export class BoardClock {
     }
   }
 
-  /** Stands still until the server speaks again: what lasts, and what is over, is not known meanwhile. */
-  freeze(): void {
-    this.frozenAt ??= Date.now();
+  /** Stands still until the server speaks again: what lasts, and what is over, is not known since it last did. */
+  freeze(heardAt = Date.now()): void {
+    this.frozenAt ??= heardAt;
   }
 
-  /** The server's clock, in milliseconds. */
+  /** Goes no further than this moment of the server's: the board has been stale since. `null` lets it go. */
+  hold(at: number | null): void {
+    this.heldAt = at;
+  }
+
+  /** The server's clock, in milliseconds; no later than the last moment of which the board is known to tell the truth. */
   server(): number {
-    return (this.frozenAt ?? Date.now()) + this.serverAhead;
+    const at = (this.frozenAt ?? Date.now()) + this.serverAhead;
+    return this.heldAt === null ? at : Math.min(at, this.heldAt);
+  }
+
+  /** A moment of the server's clock by the provider's. */
+  boardTime(at: number): number {
+    return at + (this.providerAhead ?? 0);
   }
 
   /** The provider's clock: right under skew, and when a day is played in fast motion. */
   provider(): number {
-    return this.server() + (this.providerAhead ?? 0);
+    return this.boardTime(this.server());
   }
 }
 
@@ -38,7 +50,23 @@ export function duration(milliseconds: number): string {
   return hours > 0 ? `${hours}:${two(minutes)}:${two(seconds % 60)}` : `${minutes}:${two(seconds % 60)}`;
 }
 
+const formats = new Map<string, Intl.DateTimeFormat>();
+
+/** A formatter, made once: making one costs more than a hundred uses. */
+export function timeFormat(zone: string, options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {
+  const key = zone + JSON.stringify(options);
+  let format = formats.get(key);
+  if (format === undefined) {
+    format = new Intl.DateTimeFormat("en-GB", { ...options, hourCycle: "h23", timeZone: zone });
+    formats.set(key, format);
+  }
+  return format;
+}
+
 export function timeOfDay(milliseconds: number, zone: string): string {
-  const options: Intl.DateTimeFormatOptions = { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false };
-  return new Intl.DateTimeFormat("en-GB", { ...options, timeZone: zone }).format(milliseconds);
+  return timeFormat(zone, { hour: "2-digit", minute: "2-digit", second: "2-digit" }).format(milliseconds);
+}
+
+export function hourAndMinute(milliseconds: number, zone: string): string {
+  return timeFormat(zone, { hour: "2-digit", minute: "2-digit" }).format(milliseconds);
 }

@@ -11,6 +11,8 @@ export interface Agent {
   reason: string | null;
   callId: string | null;
   mode: string | null;
+  /** The state rests on a decision of Helix, not on the provider's word. */
+  presumed: boolean;
 }
 
 export interface Call {

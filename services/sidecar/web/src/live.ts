@@ -14,13 +14,20 @@ export type Line = "connecting" | "live" | "disconnected";
 
 export interface LiveState {
   line: Line;
-  /** When the line broke, by the server's clock. */
+  /** When the server was last heard on a line that broke, by its own clock. */
   brokenSince: number | null;
   freshness: Freshness | null;
   board: BoardCopy | null;
   clock: BoardClock;
   /** How often the copy did not meet the sidecar's hash; each time a fresh snapshot was taken. */
   mismatches: number;
+}
+
+/** Until when the board is known to be true, where that is in the past, by the server's clock; null while it is live. */
+export function lastTruth(state: LiveState): number | null {
+  if (state.line === "disconnected") return state.brokenSince ?? state.clock.server();
+  if (state.freshness?.stale !== true) return null;
+  return state.freshness.staleSince === null ? state.clock.server() : Date.parse(state.freshness.staleSince);
 }
 
 export class LiveBoard {
@@ -33,6 +40,7 @@ export class LiveBoard {
     mismatches: 0,
   };
   private lastId = "";
+  private heardAt = Date.now();
   private wait = FIRST_WAIT_MS;
   private stopped = false;
   private abort = new AbortController();
@@ -44,13 +52,18 @@ export class LiveBoard {
   ) {}
 
   start(): void {
+    addEventListener("pagehide", this.leave);
     void this.run();
   }
 
   stop(): void {
+    removeEventListener("pagehide", this.leave);
     this.stopped = true;
     this.abort.abort();
   }
+
+  /** A page that is left may be kept for Back, with its connection, of which a browser has six for a host. */
+  private readonly leave = (): void => this.abort.abort();
 
   private async run(): Promise<void> {
     while (!this.stopped) {
@@ -62,7 +75,7 @@ export class LiveBoard {
       if (this.stopped) return;
       if (this.state.line !== "disconnected") {
         this.state.line = "disconnected";
-        this.state.clock.freeze();
+        this.state.clock.freeze(this.heardAt);
         this.state.brokenSince = this.state.clock.server();
         this.changed();
       }
@@ -91,6 +104,7 @@ export class LiveBoard {
       for (;;) {
         const { done, value } = await reader.read();
         if (done) return;
+        this.heardAt = Date.now();
         clearTimeout(timer);
         timer = setTimeout(() => this.abort.abort(), SILENCE_MS);
         const events = parser.push(value);
@@ -118,8 +132,7 @@ export class LiveBoard {
     if (event.name === "snapshot") {
       const board = JSON.parse(event.data) as Board;
       state.board = BoardCopy.of(board);
-      state.freshness = board;
-      state.clock.told(board.asOf, board.watermark);
+      this.freshnessTold(board);
       return this.proven(event.id, board.root);
     }
     if (event.name === "delta" && state.board !== null) {
@@ -130,11 +143,17 @@ export class LiveBoard {
     }
     if (event.name === "heartbeat") {
       const freshness = JSON.parse(event.data) as Freshness;
-      state.freshness = freshness;
-      state.clock.told(freshness.asOf, freshness.watermark);
+      this.freshnessTold(freshness);
       this.lastId = event.id;
     }
     return true;
+  }
+
+  private freshnessTold(freshness: Freshness): void {
+    const { state } = this;
+    state.freshness = freshness;
+    state.clock.told(freshness.asOf, freshness.watermark);
+    state.clock.hold(freshness.stale && freshness.staleSince !== null ? Date.parse(freshness.staleSince) : null);
   }
 
   private proven(id: string, root: string): boolean {

@@ -4,11 +4,13 @@ import type { Session } from "./contract.ts";
 
 const KEY = "helix.token";
 
-/** Takes a token from `#token=…`, if there is one, and removes it from the address at once. */
+/** Takes a token from `#token=…`, if there is one, and removes it from the address at once; `&view=wall` opens that page. */
 export function takeTokenFromFragment(): void {
-  const given = new URLSearchParams(location.hash.slice(1)).get("token");
+  const params = new URLSearchParams(location.hash.slice(1));
+  const given = params.get("token");
   if (given === null) return;
-  history.replaceState(null, "", location.pathname + location.search);
+  const view = params.get("view");
+  history.replaceState(null, "", location.pathname + location.search + (view === null ? "" : `#${view}`));
   sessionStorage.setItem(KEY, given);
 }
 

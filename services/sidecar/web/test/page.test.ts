@@ -5,10 +5,12 @@ import { test } from "node:test";
 import { BoardCopy } from "../src/board.ts";
 import { BoardClock, duration } from "../src/clock.ts";
 import type { Board } from "../src/contract.ts";
+import { lastTruth, type LiveState } from "../src/live.ts";
 import { sha256 } from "../src/sha256.ts";
 import { SseParser } from "../src/sse.ts";
 
-const hex = (words: Int32Array): string => Array.from(words, (word) => (word >>> 0).toString(16).padStart(8, "0")).join("");
+const hex = (words: Int32Array): string =>
+  Array.from(words, (word) => (word >>> 0).toString(16).padStart(8, "0")).join("");
 
 test("sha256 gives what a well-kept implementation gives, at every length around a block", () => {
   for (let length = 0; length < 200; length++) {
@@ -18,7 +20,8 @@ test("sha256 gives what a well-kept implementation gives, at every length around
 });
 
 test("events are read whole however the stream is cut", () => {
-  const stream = ": hello\nretry: 1000\n\nid: g-1\nevent: delta\ndata: {\"a\":1}\n\n:\n\nid: g-2\r\nevent: heartbeat\r\ndata: {}\r\n\r\n";
+  const stream =
+    ': hello\nretry: 1000\n\nid: g-1\nevent: delta\ndata: {"a":1}\n\n:\n\nid: g-2\r\nevent: heartbeat\r\ndata: {}\r\n\r\n';
   for (let size = 1; size < stream.length; size++) {
     const parser = new SseParser();
     const found = [];
@@ -55,7 +58,10 @@ test("changes may come twice, and what is removed leaves no trace in the root", 
   assert.notEqual(during, before);
   copy.apply([set]);
   assert.equal(copy.root(), during);
-  copy.apply([{ op: "remove", path: "agents/a/b" }, { op: "remove", path: "agents/a/b" }]);
+  copy.apply([
+    { op: "remove", path: "agents/a/b" },
+    { op: "remove", path: "agents/a/b" },
+  ]);
   assert.equal(copy.root(), before);
 });
 
@@ -70,6 +76,12 @@ test("durations follow the provider's clock, not ours", () => {
   const iso = (at: number): string => new Date(at).toISOString();
   clock.told(iso(now + 60_000), { occurredAt: iso(now - 3_600_000), receivedAt: iso(now + 59_000) });
   assert.ok(Math.abs(clock.provider() - (now - 3_599_000)) < 500);
+  const ahead = clock.provider() - clock.server();
+  clock.hold(now + 30_000);
+  assert.equal(clock.server(), now + 30_000, "a stale board's time does not go on");
+  assert.equal(clock.provider(), clock.boardTime(now + 30_000));
+  assert.equal(clock.boardTime(0), ahead);
+  clock.hold(null);
   clock.freeze();
   const frozen = clock.provider();
   while (Date.now() < now + 20);
@@ -77,4 +89,41 @@ test("durations follow the provider's clock, not ours", () => {
   assert.equal(duration(3_599_999), "59:59");
   assert.equal(duration(3_600_000), "1:00:00");
   assert.equal(duration(-5), "0:00");
+});
+
+test("a clock that froze stands at the moment the server was last heard", () => {
+  const clock = new BoardClock();
+  const now = Date.now();
+  clock.told(new Date(now).toISOString(), { occurredAt: null, receivedAt: null });
+  clock.freeze(now - 4000);
+  assert.ok(Math.abs(clock.server() - (now - 4000)) < 50);
+});
+
+test("a collection is the same array until one of its members changes", () => {
+  const copy = BoardCopy.of(empty);
+  const [agents, calls] = [copy.agents(), copy.calls()];
+  copy.apply([{ op: "set", path: "agents/a", value: { agentId: "a" } }]);
+  assert.notEqual(copy.agents(), agents);
+  assert.equal(copy.calls(), calls);
+  assert.equal(copy.agents(), copy.agents());
+  const one = copy.agents();
+  copy.apply([{ op: "remove", path: "agents/a" }]);
+  assert.equal(one.length, 1, "what was told before is not changed behind its reader's back");
+  assert.equal(copy.agents().length, 0);
+});
+
+test("the last truth is the last word of a dead line, or the moment since which the board is stale", () => {
+  const clock = new BoardClock();
+  const base: LiveState = {
+    line: "live",
+    brokenSince: null,
+    freshness: { ...empty },
+    board: null,
+    clock,
+    mismatches: 0,
+  };
+  assert.equal(lastTruth(base), null);
+  const since = "2026-03-02T03:30:00.000Z";
+  assert.equal(lastTruth({ ...base, freshness: { ...empty, stale: true, staleSince: since } }), Date.parse(since));
+  assert.equal(lastTruth({ ...base, line: "disconnected", brokenSince: 5 }), 5);
 });

@@ -1,20 +1,44 @@
-// The language of the page: the first of the reader's that there is, or that of ?lang=.
+// The language of the page: that of ?lang=, the one chosen before, or the first of the reader's that there is.
+// A language is loaded when it is used; English is always here.
 
+import { storedLanguage } from "../settings.ts";
 import { en, type Strings } from "./en.ts";
 
-const languages: Record<string, Strings> = { en };
-
-function choose(): [string, Strings] {
-  const wanted = [new URLSearchParams(location.search).get("lang") ?? "", ...navigator.languages];
-  for (const tag of wanted) {
-    const language = tag.toLowerCase().split("-")[0] ?? "";
-    const strings = languages[language];
-    if (strings !== undefined) return [language, strings];
-  }
-  return ["en", en];
+interface Language {
+  /** What its readers call it. */
+  name: string;
+  load: () => Promise<Strings>;
 }
 
-export const [language, strings] = choose();
+export const languages: Record<string, Language> = {
+  en: { name: "English", load: () => Promise.resolve(en) },
+  hi: { name: "हिन्दी", load: async () => (await import("./hi.ts")).hi },
+};
+
+export let language = "en";
+export let strings: Strings = en;
+
+/** The language to begin with. */
+export function wantedLanguage(): string {
+  const wanted = [new URLSearchParams(location.search).get("lang"), storedLanguage(), ...navigator.languages];
+  for (const tag of wanted) {
+    const name = tag?.toLowerCase().split("-")[0] ?? "";
+    if (Object.hasOwn(languages, name)) return name;
+  }
+  return "en";
+}
+
+/** Takes a language from here on. Whatever is on the screen must be drawn anew. */
+export async function speak(name: string): Promise<void> {
+  try {
+    const loaded = await languages[name]?.load();
+    if (loaded === undefined) return;
+    [language, strings] = [name, loaded];
+    document.documentElement.lang = name;
+  } catch {
+    // Its file cannot be had now: better the language that is here than none.
+  }
+}
 
 /** Fills `{name}` in a text. */
 export function fill(text: string, values: Record<string, string | number>): string {

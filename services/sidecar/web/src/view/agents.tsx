@@ -1,79 +1,89 @@
-import { useState } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 
-import type { BoardClock } from "../clock.ts";
+import { AGENT_SORTS, type AgentSort, countStates, listAgents } from "../agent-list.ts";
 import { AGENT_STATES, type Agent, type AgentState, type Call } from "../contract.ts";
+import { useHelix } from "../context.ts";
 import { strings } from "../strings/index.ts";
+import { AgentTile } from "./agent-tile.tsx";
+import { type Chip, Chips } from "./chips.tsx";
 import { StateIcon } from "./icons.tsx";
-import { Since } from "./ticking.tsx";
+import { Panel } from "./panel.tsx";
+import { Select } from "./select.tsx";
 
-/** By name, so that everybody keeps their place; whoever is offline comes last. */
-function inOrder(agents: Agent[]): Agent[] {
-  const rank = (agent: Agent): number => (agent.state === "offline" ? 1 : 0);
-  const name = (agent: Agent): string => agent.name ?? agent.agentId;
-  return [...agents].sort((one, other) => rank(one) - rank(other) || name(one).localeCompare(name(other)));
+function stateChips(counts: Record<AgentState, number>, shown: AgentState | null): Chip<AgentState | null>[] {
+  const states = AGENT_STATES.filter((state) => state !== "unknown" || counts.unknown > 0 || state === shown);
+  const chips = states.map((state) => ({
+    value: state,
+    class: counts[state] === 0 ? "zero" : state,
+    testid: `filter-${state}`,
+    label: (
+      <>
+        <StateIcon state={state} />
+        {strings.agentState[state]} <b>{counts[state]}</b>
+      </>
+    ),
+  }));
+  return [{ value: null, label: strings.all, testid: "filter-all" }, ...chips];
 }
 
-function Tile({ agent, call, clock }: { agent: Agent; call: Call | undefined; clock: BoardClock }) {
-  const reason = agent.reason === null ? null : (strings.reason[agent.reason] ?? agent.reason);
-  const about = call === undefined ? reason : [call.caller ?? strings.unknownCaller, call.skill].filter(Boolean).join(" · ");
-  return (
-    <li class={`agent ${agent.state}`} data-testid={`agent-${agent.agentId}`} data-state={agent.state}>
-      <span class="name" title={agent.agentId}>
-        {agent.name ?? agent.agentId}
-      </span>
-      <Since since={agent.since} clock={clock} />
-      <span class="state">
-        <StateIcon state={agent.state} />
-        {strings.agentState[agent.state] ?? agent.state}
-      </span>
-      <span class="about">{about}</span>
-    </li>
+export function Agents(props: { agents: readonly Agent[]; calls: readonly Call[]; queue: string | null }) {
+  const { clock, go, session } = useHelix();
+  const [state, setState] = useState<AgentState | null>(null);
+  const [text, setText] = useState("");
+  const [sort, setSort] = useState<AgentSort>("name");
+  const { agents, calls, queue } = props;
+  const callOf = useMemo(() => new Map(calls.map((call) => [call.callId, call])), [calls]);
+  const counts = useMemo(() => countStates(agents), [agents]);
+  const listed = useMemo(
+    () => listAgents(agents, callOf, { state, text, queue }, sort),
+    [agents, queue === null ? null : callOf, state, text, queue, sort],
   );
-}
-
-export function Agents({ agents, calls, clock }: { agents: Agent[]; calls: Call[]; clock: BoardClock }) {
-  const [shown, setShown] = useState<AgentState | null>(null);
-  const callOf = new Map(calls.map((call) => [call.callId, call]));
-  const counts = AGENT_STATES.map((state) => [state, agents.filter((agent) => agent.state === state).length] as const);
-  const listed = inOrder(agents.filter((agent) => shown === null || agent.state === shown));
+  const open = useMemo(
+    () => (session.role !== "agent" ? (agentId: string) => go({ agent: agentId }) : null),
+    [session],
+  );
+  const tools = (
+    <div class="tools">
+      <input
+        type="search"
+        data-testid="find-agent"
+        aria-label={strings.findAgent}
+        placeholder={strings.findAgent}
+        value={text}
+        onInput={(event) => setText(event.currentTarget.value)}
+      />
+      <Select
+        label={strings.sortBy}
+        testid="sort-agents"
+        value={sort}
+        options={AGENT_SORTS.map((name) => [name, strings.agentSort[name]] as const)}
+        choose={(name) => setSort(name as AgentSort)}
+      />
+    </div>
+  );
   return (
-    <section class="panel agents" aria-labelledby="agents-title">
-      <h2 id="agents-title">
-        {strings.agents} <span class="count">{agents.length}</span>
-      </h2>
-      <div class="chips" role="group" aria-label={strings.filter}>
-        <button class="chip" aria-pressed={shown === null} onClick={() => setShown(null)}>
-          {strings.all}
-        </button>
-        {counts
-          .filter(([state, count]) => state !== "unknown" || count > 0 || state === shown)
-          .map(([state, count]) => (
-            <button
-              key={state}
-              class={count === 0 ? "chip zero" : `chip ${state}`}
-              data-testid={`filter-${state}`}
-              aria-pressed={shown === state}
-              onClick={() => setShown(shown === state ? null : state)}
-            >
-              <StateIcon state={state} />
-              {strings.agentState[state]} <b>{count}</b>
-            </button>
-          ))}
-      </div>
+    <Panel id="agents" title={strings.agents} count={agents.length} tools={tools}>
+      <Chips
+        title={strings.filter}
+        chips={stateChips(counts, state)}
+        value={state}
+        choose={(chosen) => setState(chosen === state ? null : chosen)}
+      />
       {listed.length === 0 ? (
-        <p class="none">{agents.length === 0 ? strings.noAgents : strings.noAgentsInState}</p>
+        <p class="none">{agents.length === 0 ? strings.noAgents : strings.noAgentsFound}</p>
       ) : (
         <ul class="tiles" data-testid="agents">
           {listed.map((agent) => (
-            <Tile
+            <AgentTile
               key={agent.agentId}
               agent={agent}
               call={agent.callId === null ? undefined : callOf.get(agent.callId)}
               clock={clock}
+              open={open}
             />
           ))}
         </ul>
       )}
-    </section>
+    </Panel>
   );
 }

@@ -4,13 +4,28 @@ import { useEffect, useState } from "preact/hooks";
 
 import type { Session } from "../contract.ts";
 import { forgetToken, readSession, storedToken } from "../session.ts";
-import { strings } from "../strings/index.ts";
-import { Monitor } from "./monitor.tsx";
+import { language, speak, strings } from "../strings/index.ts";
+import { LANGUAGE_CHOSEN } from "./choices.tsx";
+import { SignedIn } from "./signed-in.tsx";
 import { SignIn } from "./signin.tsx";
 
 const RETRY_MS = 2000;
 
+/** Draws the whole page anew in another language, once that is loaded. */
+function useLanguage(): string {
+  const [drawn, setDrawn] = useState(language);
+  useEffect(() => {
+    const chosen = (event: Event) => {
+      void speak((event as CustomEvent<string>).detail).then(() => setDrawn(language));
+    };
+    addEventListener(LANGUAGE_CHOSEN, chosen);
+    return () => removeEventListener(LANGUAGE_CHOSEN, chosen);
+  }, []);
+  return drawn;
+}
+
 export function App() {
+  const spoken = useLanguage();
   const [token, setToken] = useState(storedToken);
   const [session, setSession] = useState<Session | null>(null);
   const [notice, setNotice] = useState("");
@@ -40,6 +55,7 @@ export function App() {
   if (token === null) {
     return (
       <SignIn
+        key={spoken}
         notice={notice}
         signedIn={(given) => {
           setNotice("");
@@ -56,5 +72,5 @@ export function App() {
     );
   }
   const refused = (status: number) => leave(status === 403 ? strings.wrongWorkspace : strings.sessionEnded);
-  return <Monitor token={token} session={session} refused={refused} signOut={() => leave("")} />;
+  return <SignedIn key={spoken} token={token} session={session} refused={refused} signOut={() => leave("")} />;
 }

@@ -1,20 +1,25 @@
 import type { BoardClock } from "../clock.ts";
-import type { Agent, Call, Waiting } from "../contract.ts";
-import { strings } from "../strings/index.ts";
+import type { Call, Waiting } from "../contract.ts";
+import { useHelix } from "../context.ts";
+import { fill, strings } from "../strings/index.ts";
 import { StateIcon } from "./icons.tsx";
+import { Panel } from "./panel.tsx";
+import { Presumed } from "./presumed.tsx";
+import { useShortened } from "./shorten.tsx";
 import { Since, Wait } from "./ticking.tsx";
 
-export function WaitingCallers(props: { waiting: Waiting[]; clock: BoardClock; threshold: number }) {
+const FIRST_WAITING = 8;
+const FIRST_CALLS = 12;
+
+export function WaitingCallers(props: { waiting: readonly Waiting[]; clock: BoardClock; threshold: number }) {
+  const [listed, more] = useShortened(props.waiting, FIRST_WAITING);
   return (
-    <section class="panel waiting" aria-labelledby="waiting-title">
-      <h2 id="waiting-title">
-        {strings.waiting} <span class="count">{props.waiting.length}</span>
-      </h2>
-      {props.waiting.length === 0 ? (
+    <Panel id="waiting" title={strings.waiting} count={props.waiting.length}>
+      {listed.length === 0 ? (
         <p class="none">{strings.nobodyWaits}</p>
       ) : (
         <ol data-testid="waiting">
-          {props.waiting.map((caller) => (
+          {listed.map((caller) => (
             <li key={caller.callId} data-testid={`waiting-${caller.callId}`}>
               <Wait since={caller.since} clock={props.clock} threshold={props.threshold} />
               <span class="caller">{caller.caller ?? strings.unknownCaller}</span>
@@ -23,29 +28,50 @@ export function WaitingCallers(props: { waiting: Waiting[]; clock: BoardClock; t
           ))}
         </ol>
       )}
-    </section>
+      {more}
+    </Panel>
   );
 }
 
-function Row({ call, agent, clock }: { call: Call; agent: Agent | undefined; clock: BoardClock }) {
-  const direction = call.direction ?? "unknown";
+export function Direction({ direction }: { direction: Call["direction"] }) {
+  const word = direction ?? "unknown";
   return (
-    <tr data-testid={`call-${call.callId}`} data-state={call.state}>
+    <abbr class={`direction ${word}`} title={strings.directionTitle[word]}>
+      {strings.direction[word]}
+    </abbr>
+  );
+}
+
+/** A caller's number that opens the call. */
+export function CallLink({ callId, caller }: { callId: string; caller: string | null }) {
+  const { go } = useHelix();
+  const number = caller ?? strings.unknownCaller;
+  return (
+    <button class="link" aria-label={fill(strings.openCall, { caller: number })} onClick={() => go({ call: callId })}>
+      {number}
+    </button>
+  );
+}
+
+function Row({ call }: { call: Call }) {
+  const { nameOf, clock } = useHelix();
+  return (
+    <tr class={call.presumed ? "presumed" : ""} data-testid={`call-${call.callId}`} data-state={call.state}>
       <td>
-        <abbr class={`direction ${direction}`} title={strings.directionTitle[direction]}>
-          {strings.direction[direction]}
-        </abbr>
+        <Direction direction={call.direction} />
       </td>
-      <th scope="row">{call.caller ?? strings.unknownCaller}</th>
+      <th scope="row">
+        <CallLink callId={call.callId} caller={call.caller} />
+      </th>
       <td>
         <span class={`state ${call.state}`}>
           <StateIcon state={call.state} />
           {strings.callState[call.state]}
-          {call.presumed && <em> ({strings.presumed})</em>}
+          {call.presumed && <Presumed />}
         </span>
       </td>
-      <td>{agent?.name ?? call.agentId ?? "–"}</td>
-      <td class="queue">{call.skill ?? call.did ?? "–"}</td>
+      <td class="clip">{call.agentId === null ? "–" : nameOf(call.agentId)}</td>
+      <td class="queue clip">{call.skill ?? call.did ?? "–"}</td>
       <td class="number">
         <Since since={call.since} clock={clock} />
       </td>
@@ -53,18 +79,14 @@ function Row({ call, agent, clock }: { call: Call; agent: Agent | undefined; clo
   );
 }
 
-export function Calls({ calls, agents, clock }: { calls: Call[]; agents: Agent[]; clock: BoardClock }) {
-  const agentOf = new Map(agents.map((agent) => [agent.agentId, agent]));
-  const listed = [...calls].sort((one, other) => one.startedAt.localeCompare(other.startedAt));
+export function Calls({ calls }: { calls: readonly Call[] }) {
+  const [listed, more] = useShortened(calls, FIRST_CALLS);
   return (
-    <section class="panel calls" aria-labelledby="calls-title">
-      <h2 id="calls-title">
-        {strings.calls} <span class="count">{calls.length}</span>
-      </h2>
+    <Panel id="calls" title={strings.calls} count={calls.length}>
       {listed.length === 0 ? (
         <p class="none">{strings.noCalls}</p>
       ) : (
-        <div class="scroll" role="region" aria-labelledby="calls-title" tabIndex={0}>
+        <div class="scroll" role="group" aria-labelledby="calls-title" tabIndex={0}>
           <table data-testid="calls">
             <thead>
               <tr>
@@ -75,7 +97,7 @@ export function Calls({ calls, agents, clock }: { calls: Call[]; agents: Agent[]
                 <th scope="col">{strings.state}</th>
                 <th scope="col">{strings.agent}</th>
                 <th scope="col" class="queue">
-                  {strings.skill}
+                  {strings.queue}
                 </th>
                 <th scope="col" class="number">
                   {strings.duration}
@@ -84,17 +106,13 @@ export function Calls({ calls, agents, clock }: { calls: Call[]; agents: Agent[]
             </thead>
             <tbody>
               {listed.map((call) => (
-                <Row
-                  key={call.callId}
-                  call={call}
-                  agent={call.agentId === null ? undefined : agentOf.get(call.agentId)}
-                  clock={clock}
-                />
+                <Row key={call.callId} call={call} />
               ))}
             </tbody>
           </table>
         </div>
       )}
-    </section>
+      {more}
+    </Panel>
   );
 }

@@ -1,8 +1,10 @@
 import type { ComponentChildren } from "preact";
 
+import type { BoardClock } from "../clock.ts";
 import type { Today, Waiting } from "../contract.ts";
-import type { LiveState } from "../live.ts";
+import { percent } from "../format.ts";
 import { fill, strings } from "../strings/index.ts";
+import { AsOf } from "./panel.tsx";
 import { Wait } from "./ticking.tsx";
 
 function Counter(props: { name: string; testid: string; note?: string; wide?: boolean; children: ComponentChildren }) {
@@ -17,28 +19,32 @@ function Counter(props: { name: string; testid: string; note?: string; wide?: bo
   );
 }
 
-export function Counters(props: { today: Today; open: number | null; waiting: Waiting[]; state: LiveState }) {
-  const { answeredWithin, denominator, thresholdSeconds } = props.today.serviceLevel;
-  const percent = denominator === 0 ? "–" : `${Math.round((answeredWithin * 100) / denominator)}%`;
+export interface CountersProps {
+  today: Today;
+  open: number | null;
+  /** Longest wait first. */
+  waiting: readonly Waiting[];
+  clock: BoardClock;
+}
+
+export function Counters({ today, open, waiting, clock }: CountersProps) {
+  const { answeredWithin, denominator, thresholdSeconds } = today.serviceLevel;
   const of = fill(strings.serviceLevelOf, { within: answeredWithin, all: denominator, seconds: thresholdSeconds });
-  const longest = props.waiting[0];
+  const longest = waiting[0];
   return (
-    <section aria-labelledby="today-title">
+    <section class="today" aria-labelledby="today-title">
       <h2 id="today-title" class="unseen">
         {strings.today}
       </h2>
+      <AsOf />
       <dl class="counters">
         <Counter
           name={strings.longestWait}
           testid="longest-wait"
           wide
-          note={longest === undefined ? strings.nobodyWaits : fill(strings.waitingCount, { count: props.waiting.length })}
+          note={longest === undefined ? strings.nobodyWaits : fill(strings.waitingCount, { count: waiting.length })}
         >
-          {longest === undefined ? (
-            "–"
-          ) : (
-            <Wait since={longest.since} clock={props.state.clock} threshold={thresholdSeconds} />
-          )}
+          {longest === undefined ? "–" : <Wait since={longest.since} clock={clock} threshold={thresholdSeconds} />}
         </Counter>
         <Counter
           name={strings.serviceLevel}
@@ -46,25 +52,25 @@ export function Counters(props: { today: Today; open: number | null; waiting: Wa
           wide
           note={denominator === 0 ? strings.serviceLevelNone : of}
         >
-          {percent}
+          {percent(answeredWithin, denominator)}
         </Counter>
         <Counter name={strings.openMissedCalls} testid="open-missed-calls" wide note={strings.openMissedNote}>
-          {props.open ?? "–"}
+          {open ?? "–"}
         </Counter>
         <Counter name={strings.offered} testid="counter-offered">
-          {props.today.offered}
+          {today.offered}
         </Counter>
         <Counter name={strings.answered} testid="counter-answered">
-          {props.today.answered}
+          {today.answered}
         </Counter>
         <Counter name={strings.missed} testid="counter-missed">
-          {props.today.missed}
+          {today.missed}
         </Counter>
         <Counter name={strings.shortAbandoned} testid="counter-short-abandoned">
-          {props.today.shortAbandoned}
+          {today.shortAbandoned}
         </Counter>
         <Counter name={strings.inProgress} testid="counter-in-progress">
-          {props.today.inProgress}
+          {today.inProgress}
         </Counter>
       </dl>
     </section>

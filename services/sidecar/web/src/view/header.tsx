@@ -1,57 +1,70 @@
-import { timeOfDay } from "../clock.ts";
-import type { Session } from "../contract.ts";
+import { useState } from "preact/hooks";
+
+import { useHelix } from "../context.ts";
 import type { LiveState } from "../live.ts";
-import { fill, strings } from "../strings/index.ts";
+import { formatRoute, type Page } from "../route.ts";
+import { strings } from "../strings/index.ts";
+import { Banner, Connection } from "./connection.tsx";
+import { LanguageChoice, ThemeChoice } from "./choices.tsx";
 import { Clock } from "./ticking.tsx";
 
-/** What is told of the connection: one word for machines, a line for people, and more where something is wrong. */
-function told(state: LiveState, zone: string): { word: string; line: string; note: string } {
-  const { freshness } = state;
-  if (state.line === "disconnected") {
-    const line = fill(strings.disconnected, { time: timeOfDay(state.brokenSince ?? state.clock.server(), zone) });
-    return { word: "disconnected", line, note: strings.disconnectedNote };
-  }
-  if (freshness === null) return { word: "connecting", line: strings.connecting, note: "" };
-  if (!freshness.stale) return { word: "live", line: strings.live, note: "" };
-  const since = freshness.staleSince === null ? state.clock.server() : Date.parse(freshness.staleSince);
-  const reasons = freshness.staleReasons.map((reason) => strings.staleReason[reason] ?? reason).join("; ");
-  const { lagFacts, lagSeconds } = freshness.watermark;
-  const lag = lagFacts > 0 ? ` ${fill(strings.lag, { facts: lagFacts, seconds: lagSeconds })}.` : "";
-  return {
-    word: "stale",
-    line: fill(strings.stale, { time: timeOfDay(since, zone) }),
-    note: fill(strings.staleNote, { reasons }) + lag,
-  };
+export interface HeaderProps {
+  state: LiveState;
+  page: Page;
+  pages: readonly Page[];
+  signOut: () => void;
+  help: () => void;
 }
 
-export function Header({ session, state, signOut }: { session: Session; state: LiveState; signOut: () => void }) {
-  const connection = told(state, session.zone);
+export function Header({ state, page, pages, signOut, help }: HeaderProps) {
+  const { session } = useHelix();
+  // On a phone only: elsewhere there is room for all of them.
+  const [isOpen, setOpen] = useState(false);
   return (
-    <div class="sticky">
-      <header class="top">
-        <img src="/favicon.svg" alt="" width="28" height="28" />
-        <h1 data-testid="hospital">{session.workspaceName}</h1>
-        <p
-          class={`connection ${connection.word}`}
-          role="status"
-          data-testid="connection"
-          data-state={connection.word}
-          data-mismatches={state.mismatches}
+    <header class="head">
+      <div class="sticky">
+        <div class="top">
+          <img src="/favicon.svg" alt="" width="28" height="28" />
+          <h1 data-testid="hospital">{session.workspaceName}</h1>
+          <Connection state={state} zone={session.zone} />
+          <Clock clock={state.clock} zone={session.zone} title={strings.boardTime} />
+        </div>
+        <Banner state={state} zone={session.zone} />
+      </div>
+      <div class="bar">
+        <nav aria-label={strings.pages}>
+          {pages.map((name) => (
+            <a
+              key={name}
+              href={formatRoute({ page: name, agent: null, call: null })}
+              aria-current={name === page ? "page" : undefined}
+              data-testid={`page-${name}`}
+            >
+              {strings.page[name]}
+            </a>
+          ))}
+        </nav>
+        <button
+          class="quiet menu"
+          aria-expanded={isOpen}
+          aria-controls="settings"
+          data-testid="menu"
+          onClick={() => setOpen(!isOpen)}
         >
-          <span class="dot" aria-hidden="true" />
-          {connection.line}
-        </p>
-        <Clock clock={state.clock} zone={session.zone} title={strings.boardTime} />
-        <span class="who">{strings.role[session.role]}</span>
-        <button class="quiet" data-testid="signout" onClick={signOut}>
-          {strings.signOut}
+          {strings.settings}
         </button>
-      </header>
-      {connection.note !== "" && (
-        <p class={`banner ${connection.word}`} role="alert" data-testid="banner">
-          <strong>{connection.line}.</strong> {connection.note}
-        </p>
-      )}
-    </div>
+        <div class={isOpen ? "settings open" : "settings"} id="settings" role="group" aria-label={strings.settings}>
+          <ThemeChoice />
+          <LanguageChoice />
+          <button class="quiet" data-testid="help" title={strings.help} aria-label={strings.help} onClick={help}>
+            ?
+          </button>
+          <span class="who">{strings.role[session.role]}</span>
+          <button class="quiet" data-testid="signout" onClick={signOut}>
+            {strings.signOut}
+          </button>
+        </div>
+      </div>
+    </header>
   );
 }

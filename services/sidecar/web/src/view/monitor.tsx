@@ -1,78 +1,66 @@
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 
-import type { Session } from "../contract.ts";
-import { LiveBoard } from "../live.ts";
+import { queues } from "../agent-list.ts";
+import type { BoardCopy } from "../board.ts";
+import { useHelix } from "../context.ts";
+import { useOverview } from "../hooks/overview.ts";
+import { type MissedSort, useWorklist } from "../hooks/worklist.ts";
 import { strings } from "../strings/index.ts";
 import { Agents } from "./agents.tsx";
+import { Alerts } from "./alerts.tsx";
 import { Calls, WaitingCallers } from "./calls.tsx";
 import { Counters } from "./counters.tsx";
-import { Header } from "./header.tsx";
+import { DayPlots } from "./day-plots.tsx";
+import { Select } from "./select.tsx";
+import { WorklistPanel } from "./worklist.tsx";
 
-const DEFAULT_THRESHOLD_SECONDS = 20;
+/** Up to so many agents there is room for the calls below them; a larger team has the whole side. */
+const SMALL_TEAM = 24;
 
-interface MonitorProps {
-  token: string;
-  session: Session;
-  refused: (status: number) => void;
-  signOut: () => void;
-}
-
-/** Redraws at most once a frame, however many deltas come. */
-function useLive(token: string, refused: (status: number) => void): LiveBoard {
-  const [, redraw] = useState(0);
-  const live = useRef<LiveBoard | null>(null);
-  const pending = useRef(false);
-  if (live.current === null) {
-    const changed = () => {
-      if (pending.current) return;
-      pending.current = true;
-      // A hidden tab draws no frames; the connection's state must still be told.
-      const soon = document.hidden ? (draw: () => void) => setTimeout(draw, 250) : requestAnimationFrame;
-      soon(() => {
-        pending.current = false;
-        redraw((count) => count + 1);
-      });
-    };
-    live.current = new LiveBoard(token, changed, refused);
-  }
-  useEffect(() => {
-    live.current?.start();
-    return () => live.current?.stop();
-  }, []);
-  return live.current;
-}
-
-export function Monitor({ token, session, refused, signOut }: MonitorProps) {
-  const { state } = useLive(token, refused);
-  const { board, clock } = state;
-  const trusted = state.line === "live" && state.freshness?.stale === false;
-  const today = board?.today() ?? null;
-  const waiting = (board?.waiting() ?? []).sort((one, other) => one.since.localeCompare(other.since));
-  const threshold = today?.serviceLevel.thresholdSeconds ?? DEFAULT_THRESHOLD_SECONDS;
+/** The live page of who supervises. */
+export function Monitor({ board }: { board: BoardCopy }) {
+  const { clock, workspace } = useHelix();
+  const [queue, setQueue] = useState<string | null>(null);
+  const [sort, setSort] = useState<MissedSort>("priority");
+  const worklist = useWorklist(sort, board.openMissedCalls());
+  const missed = worklist.polled.data === null ? null : worklist.list.rows;
+  const { today, waiting, threshold, goal, bounds, read } = useOverview(board, clock, workspace, missed);
+  const all = board.calls();
+  const calls = useMemo(() => [...all].sort((one, other) => one.startedAt.localeCompare(other.startedAt)), [all]);
+  const isLarge = board.agents().length > SMALL_TEAM;
+  const named = useMemo(() => queues(calls, waiting, missed ?? []), [calls, waiting, missed]);
+  const options = [
+    ["", strings.allQueues] as const,
+    ...[...new Set([...named, ...(queue === null ? [] : [queue])])].map((name) => [name, name] as const),
+  ];
+  const ofQueue = <T extends { skill: string | null }>(list: readonly T[]): readonly T[] =>
+    queue === null ? list : list.filter((entry) => entry.skill === queue);
   return (
     <>
-      <a class="skip" href="#board">
-        {strings.skip}
-      </a>
-      <Header session={session} state={state} signOut={signOut} />
-      <main id="board" class={trusted ? "board" : "board untrusted"} data-testid="board" aria-busy={board === null}>
-        {board === null ? (
-          <p class="loading">{strings.loading}</p>
-        ) : (
-          <>
-            {today !== null && (
-              <Counters today={today} open={board.openMissedCalls()} waiting={waiting} state={state} />
-            )}
-            <div class="columns">
-              <div class="side">
-                {today !== null && <WaitingCallers waiting={waiting} clock={clock} threshold={threshold} />}
-                <Calls calls={board.calls()} agents={board.agents()} clock={clock} />
-              </div>
-              <Agents agents={board.agents()} calls={board.calls()} clock={clock} />
-            </div>
-          </>
-        )}
-      </main>
+      <div class="above">
+        <Alerts bounds={bounds} read={read} />
+        <Select
+          label={strings.queue}
+          testid="filter-queue"
+          seen
+          value={queue ?? ""}
+          options={options}
+          choose={(name) => setQueue(name === "" ? null : name)}
+        />
+      </div>
+      {today !== null && <Counters today={today} open={board.openMissedCalls()} waiting={waiting} clock={clock} />}
+      <div class="columns">
+        <div class="side">
+          <WaitingCallers waiting={ofQueue(waiting)} clock={clock} threshold={threshold} />
+          <WorklistPanel worklist={worklist} sort={sort} setSort={setSort} queue={queue} />
+          {isLarge && <Calls calls={ofQueue(calls)} />}
+        </div>
+        <div class="side">
+          <DayPlots goal={goal} queue={queue} offered={today?.offered ?? 0} />
+          <Agents agents={board.agents()} calls={all} queue={queue} />
+          {!isLarge && <Calls calls={ofQueue(calls)} />}
+        </div>
+      </div>
     </>
   );
 }

@@ -2,12 +2,12 @@ import { useState } from "preact/hooks";
 
 import { signIn, type SignInFailure } from "../session.ts";
 import { strings } from "../strings/index.ts";
+import { LanguageChoice } from "./choices.tsx";
 
-const failures: Record<SignInFailure, string> = {
-  refused: strings.signInRefused,
-  held_off: strings.signInHeldOff,
-  unreachable: strings.signInUnreachable,
-};
+function told(failure: SignInFailure): string {
+  if (failure === "refused") return strings.signInRefused;
+  return failure === "held_off" ? strings.signInHeldOff : strings.signInUnreachable;
+}
 
 export function SignIn({ notice, signedIn }: { notice: string; signedIn: (token: string) => void }) {
   const [problem, setProblem] = useState(notice);
@@ -21,7 +21,7 @@ export function SignIn({ notice, signedIn }: { notice: string; signedIn: (token:
     const outcome = await signIn(String(form.get("email") ?? ""), String(form.get("password") ?? ""));
     setBusy(false);
     if ("token" in outcome) signedIn(outcome.token);
-    else setProblem(failures[outcome.failure]);
+    else setProblem(told(outcome.failure));
   };
 
   return (
@@ -49,6 +49,7 @@ export function SignIn({ notice, signedIn }: { notice: string; signedIn: (token:
         <button data-testid="signin-submit" type="submit" disabled={busy}>
           {busy ? strings.signingIn : strings.signIn}
         </button>
+        <LanguageChoice />
       </form>
     </main>
   );

@@ -1,50 +1,78 @@
-// Texts that change with time alone: each redraws itself, the rest of the page does not.
+// Texts that change with time alone: each is written into its own element, nothing is drawn anew for them.
 
-import { useEffect, useState } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 
 import { type BoardClock, duration, timeOfDay } from "../clock.ts";
 
-const listeners = new Set<() => void>();
-setInterval(() => listeners.forEach((listener) => listener()), 500);
+const writers = new Set<() => void>();
+/** Writes every such text now, as when time has just stood still. */
+export const tick = (): void => writers.forEach((write) => write());
+setInterval(tick, 500);
 
-function useTick(): void {
-  const [, tick] = useState(0);
-  useEffect(() => {
-    const listener = () => tick((count) => count + 1);
-    listeners.add(listener);
-    return () => void listeners.delete(listener);
-  }, []);
+/** Calls `write` now, whenever the element is drawn, and twice a second. */
+export function useTicking(write: () => void): void {
+  useLayoutEffect(() => {
+    write();
+    writers.add(write);
+    return () => void writers.delete(write);
+  });
+}
+
+/** An element whose text, and class, are functions of time. */
+function Ticking(props: {
+  text: () => [string, string?];
+  class: string;
+  dateTime?: string;
+  title?: string;
+  testid?: string | undefined;
+}) {
+  const ref = useRef<HTMLTimeElement>(null);
+  const last = useRef("");
+  useTicking(() => {
+    const element = ref.current;
+    if (element === null) return;
+    const [text, extra = ""] = props.text();
+    if (last.current === text + extra) return;
+    last.current = text + extra;
+    element.textContent = text;
+    element.className = `${props.class} ${extra}`.trim();
+  });
+  return <time ref={ref} dateTime={props.dateTime} title={props.title} data-testid={props.testid} />;
 }
 
 /** How long something has lasted by the provider's clock. */
 export function Since({ since, clock, testid }: { since: string; clock: BoardClock; testid?: string }) {
-  useTick();
-  return (
-    <time class="since" dateTime={since} data-testid={testid}>
-      {duration(clock.provider() - Date.parse(since))}
-    </time>
-  );
+  const at = Date.parse(since);
+  return <Ticking class="since" dateTime={since} testid={testid} text={() => [duration(clock.provider() - at)]} />;
 }
 
 /** A wait, with what it means: within the threshold, beyond it, or far beyond. */
 export function Wait(props: { since: string; clock: BoardClock; threshold: number; testid?: string }) {
-  useTick();
-  const waited = props.clock.provider() - Date.parse(props.since);
-  const seconds = waited / 1000;
-  const level = seconds > 3 * props.threshold ? "late" : seconds > props.threshold ? "long" : "fine";
-  return (
-    <time class={`since wait ${level}`} dateTime={props.since} data-testid={props.testid}>
-      {duration(waited)}
-    </time>
-  );
+  const at = Date.parse(props.since);
+  const text = (): [string, string] => {
+    const waited = props.clock.provider() - at;
+    const seconds = waited / 1000;
+    return [duration(waited), seconds > 3 * props.threshold ? "late" : seconds > props.threshold ? "long" : "fine"];
+  };
+  return <Ticking class="since wait" dateTime={props.since} testid={props.testid} text={text} />;
+}
+
+/** When something is due, or for how long it has been. */
+export function Due(props: {
+  at: string;
+  clock: BoardClock;
+  due: (time: string) => string;
+  overdue: (time: string) => string;
+}) {
+  const at = Date.parse(props.at);
+  const text = (): [string, string] => {
+    const left = at - props.clock.provider();
+    return left >= 0 ? [props.due(duration(left)), "fine"] : [props.overdue(duration(-left)), "late"];
+  };
+  return <Ticking class="due" dateTime={props.at} text={text} />;
 }
 
 /** The time of day on the board. */
 export function Clock({ clock, zone, title }: { clock: BoardClock; zone: string; title: string }) {
-  useTick();
-  return (
-    <time class="clock" title={title} data-testid="clock">
-      {timeOfDay(clock.provider(), zone)}
-    </time>
-  );
+  return <Ticking class="clock" title={title} testid="clock" text={() => [timeOfDay(clock.provider(), zone)]} />;
 }

@@ -1,0 +1,37 @@
+// What every part of the page needs: who looks, whom to ask, and how far what is shown can be trusted.
+
+import { createContext } from "preact";
+import { useContext } from "preact/hooks";
+
+import type { Workspace } from "./api-contract.ts";
+import type { Api } from "./api.ts";
+import type { BoardClock } from "./clock.ts";
+import type { Session } from "./contract.ts";
+import type { Route } from "./route.ts";
+
+export interface Helix {
+  api: Api;
+  session: Session;
+  /** Null until the sidecar has told it. */
+  workspace: Workspace | null;
+  clock: BoardClock;
+  /** Until when the board is true, where that is past. */
+  truth: number | null;
+  /** The local day of the board. */
+  day: string;
+  go: (change: Partial<Route>) => void;
+  /** Says something to those who hear the page. */
+  announce: (text: string) => void;
+  nameOf: (agentId: string) => string;
+}
+
+export const HelixContext = createContext<Helix | null>(null);
+
+export function useHelix(): Helix {
+  return useContext(HelixContext)!;
+}
+
+/** Who may claim, release and waive. */
+export function mayAct(session: Session): boolean {
+  return session.role === "admin" || session.role === "supervisor";
+}

@@ -1,0 +1,66 @@
+import { useMemo, useRef } from "preact/hooks";
+
+import type { MissedCall, Workspace } from "../api-contract.ts";
+import { type Bound, bounds, type Readings, serviceLevelReading } from "../alerts.ts";
+import type { BoardCopy } from "../board.ts";
+import type { BoardClock } from "../clock.ts";
+import type { Today, Waiting } from "../contract.ts";
+import { isOverdue } from "../worklist.ts";
+
+const DEFAULT_SERVICE_LEVEL_SECONDS = 20;
+const DEFAULT_GOAL = 80;
+
+/** Before anything has been drawn nothing is known. */
+const nothing: Readings = {
+  longestWait: null,
+  noneReady: null,
+  waitingCallers: null,
+  serviceLevel: null,
+  overdueMissedCalls: null,
+  openMissedCalls: null,
+};
+
+export interface Overview {
+  today: Today | null;
+  /** Who waits longest comes first. */
+  waiting: readonly Waiting[];
+  /** Seconds within which an answer meets the service level. */
+  threshold: number;
+  /** The service level that is aimed at, percent. */
+  goal: number;
+  bounds: readonly Bound[];
+  /** What the alerts read, at any moment. */
+  read: () => Readings;
+}
+
+/** What the day looks like as a whole: shared by the board and the wall display. */
+export function useOverview(
+  board: BoardCopy,
+  clock: BoardClock,
+  workspace: Workspace | null,
+  missed: readonly MissedCall[] | null,
+): Overview {
+  const today = board.today();
+  const unordered = board.waiting();
+  const waiting = useMemo(() => [...unordered].sort((one, other) => one.since.localeCompare(other.since)), [unordered]);
+  const threshold =
+    today?.serviceLevel.thresholdSeconds ?? workspace?.thresholds.serviceLevelSeconds ?? DEFAULT_SERVICE_LEVEL_SECONDS;
+  const all = useMemo(() => bounds(workspace?.alerts ?? [], threshold), [workspace, threshold]);
+  const goal = all.find((bound) => bound.metric === "serviceLevel" && bound.side === "below")?.value ?? DEFAULT_GOAL;
+  const current = useRef<() => Readings>(() => nothing);
+  current.current = () => {
+    const longest = waiting[0];
+    const now = clock.provider();
+    const isSomebodyReady = board.agents().some((agent) => agent.state === "ready");
+    return {
+      longestWait: longest === undefined ? null : (now - Date.parse(longest.since)) / 1000,
+      noneReady: isSomebodyReady ? 0 : waiting.length,
+      waitingCallers: waiting.length,
+      serviceLevel: today === null ? null : serviceLevelReading(today.serviceLevel),
+      overdueMissedCalls: missed === null ? null : missed.filter((row) => isOverdue(row, now)).length,
+      openMissedCalls: board.openMissedCalls(),
+    };
+  };
+  const read = useRef(() => current.current()).current;
+  return { today, waiting, threshold, goal, bounds: all, read };
+}

@@ -1,0 +1,70 @@
+import { useEffect, useRef, useState } from "preact/hooks";
+
+import { type Alert, alertName, type Bound, firing, type Readings } from "../alerts.ts";
+import { duration } from "../clock.ts";
+import { useHelix } from "../context.ts";
+import { pageNow } from "../hooks/polled.ts";
+import { fill, strings } from "../strings/index.ts";
+import { useTicking } from "./ticking.tsx";
+
+/** The reading as people read it: a wait as a time, a ratio cut to whole percent. */
+function worded(alert: Alert, value: number): string {
+  return alert.metric === "longestWait" ? duration(value * 1000) : String(Math.floor(value));
+}
+
+function boundOf(alert: Alert): string {
+  const unit = alert.metric === "serviceLevel" ? "%" : "";
+  return fill(strings.bound[alert.side], { value: worded(alert, alert.value) + unit });
+}
+
+const keyOf = (alert: Alert): string => `${alert.metric} ${alert.side}`;
+/** What comes and goes is not said again within this time. */
+const QUIET_MS = 60_000;
+
+/** What passes its bound now. Read twice a second; announced only when an alert comes. */
+export function Alerts({ bounds, read }: { bounds: readonly Bound[]; read: () => Readings }) {
+  const { announce, truth } = useHelix();
+  const [alerts, setAlerts] = useState<Alert[]>([]);
+  const key = alerts.map(keyOf).join(" ");
+  const saidAt = useRef(new Map<string, number>());
+  useTicking(() => {
+    const now = firing(bounds, read());
+    const same =
+      now.length === alerts.length &&
+      now.every((alert, at) => {
+        const known = alerts[at];
+        return (
+          known !== undefined &&
+          keyOf(known) === keyOf(alert) &&
+          Math.floor(known.reading) === Math.floor(alert.reading)
+        );
+      });
+    if (!same) setAlerts(now);
+  });
+  useEffect(() => {
+    const now = pageNow();
+    const fresh = alerts.filter((alert) => now - (saidAt.current.get(keyOf(alert)) ?? -Infinity) > QUIET_MS);
+    for (const alert of alerts) saidAt.current.set(keyOf(alert), now);
+    if (fresh.length > 0 && truth === null) {
+      announce(
+        fresh.map((alert) => fill(strings.alert[alert.metric], { value: worded(alert, alert.reading) })).join(". "),
+      );
+    }
+    document.title = `${alerts.length > 0 ? `▲ ${alerts.length} · ` : ""}Helix · ${strings.monitor}`;
+  }, [key]);
+  useEffect(() => () => void (document.title = `Helix · ${strings.monitor}`), []);
+  if (alerts.length === 0) return null;
+  return (
+    <section class="alerts" aria-label={strings.alerts} data-testid="alerts">
+      <ul>
+        {alerts.map((alert) => (
+          <li key={keyOf(alert)} data-testid={`alert-${alertName(alert.metric)}`}>
+            <span aria-hidden="true">▲</span>
+            <b>{fill(strings.alert[alert.metric], { value: worded(alert, alert.reading) })}</b>
+            {alert.metric !== "noneReady" && alert.value > 0 && <small>{boundOf(alert)}</small>}
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
+}

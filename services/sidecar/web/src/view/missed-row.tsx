@@ -1,0 +1,161 @@
+import type { MissedCall } from "../api-contract.ts";
+import { hourAndMinute, timeOfDay } from "../clock.ts";
+import { mayAct, useHelix } from "../context.ts";
+import { localDate } from "../day.ts";
+import { dialable } from "../format.ts";
+import { fill, language, strings } from "../strings/index.ts";
+import type { Action, ShownRow } from "../worklist.ts";
+import { CallLink } from "./calls.tsx";
+import { Due } from "./ticking.tsx";
+
+/** With its date, where that is not today's. */
+function dayAndTime(at: number, today: string, zone: string): string {
+  const time = hourAndMinute(at, zone);
+  if (localDate(at, zone) === today) return time;
+  return `${new Intl.DateTimeFormat(language, { day: "numeric", month: "short", timeZone: zone }).format(at)} ${time}`;
+}
+
+type Act = (action: Action, row: MissedCall) => void;
+
+function Button(props: {
+  name: string;
+  about: string;
+  testid: string;
+  busy: boolean;
+  main?: boolean;
+  press: () => void;
+}) {
+  return (
+    <button
+      class={props.main === true ? "main" : "quiet"}
+      aria-label={props.about}
+      aria-disabled={props.busy}
+      data-testid={props.testid}
+      onClick={() => !props.busy && props.press()}
+    >
+      {props.name}
+    </button>
+  );
+}
+
+/** Only who has claimed a missed call calls back: two people never ring the same patient. */
+function CallBack({ row }: { row: MissedCall }) {
+  const { announce, session } = useHelix();
+  const number = row.caller === null || !session.seesCallers ? null : dialable(row.caller);
+  if (number === null) return null;
+  const copy = () => {
+    // There is no clipboard on plain http; then saying so is all that can be done.
+    const written = navigator.clipboard?.writeText(number) ?? Promise.reject(new Error("no clipboard"));
+    written.then(
+      () => announce(strings.copied),
+      () => announce(strings.copyFailed),
+    );
+  };
+  return (
+    <>
+      <a
+        class="main"
+        href={`tel:${number}`}
+        data-testid={`call-back-${row.callId}`}
+        aria-label={fill(strings.callBackFor, { caller: row.caller ?? "" })}
+      >
+        {strings.callBack}
+      </a>
+      {navigator.clipboard !== undefined && (
+        <button class="quiet" data-testid={`copy-${row.callId}`} onClick={copy}>
+          {strings.copy}
+        </button>
+      )}
+    </>
+  );
+}
+
+function Actions({ shown, isMine, act }: { shown: ShownRow; isMine: boolean; act: Act }) {
+  const { row, pending } = shown;
+  const caller = row.caller ?? strings.unknownCaller;
+  const busy = pending !== null;
+  const isFree = row.claimedBy === null || pending === "claim";
+  return (
+    <div class="actions">
+      {isFree && (
+        <Button
+          name={strings.claim}
+          about={fill(strings.claimFor, { caller })}
+          testid={`claim-${row.callId}`}
+          busy={busy}
+          main
+          press={() => act("claim", row)}
+        />
+      )}
+      {isMine && !isFree && <CallBack row={row} />}
+      {!isFree && (
+        <Button
+          name={strings.release}
+          about={fill(strings.releaseFor, { caller })}
+          testid={`release-${row.callId}`}
+          busy={busy}
+          press={() => act("release", row)}
+        />
+      )}
+      {(isMine || isFree) && (
+        <Button
+          name={strings.waive}
+          about={fill(strings.waiveFor, { caller })}
+          testid={`waive-${row.callId}`}
+          busy={busy}
+          press={() => act("waive", row)}
+        />
+      )}
+    </div>
+  );
+}
+
+/** Who has it, or why what was asked for was not done. */
+function Standing({ shown, isMine }: { shown: ShownRow; isMine: boolean }) {
+  const { session } = useHelix();
+  const { row, refusal } = shown;
+  const at = (moment: string | null): string => (moment === null ? "–" : timeOfDay(Date.parse(moment), session.zone));
+  if (refusal?.kind === "claimed") {
+    const name = refusal.by ?? row.claimedBy;
+    const text =
+      name === null
+        ? strings.claimedByNobody
+        : fill(strings.refused.claimed, { name, time: at(refusal.at ?? row.claimedAt) });
+    return <p class="standing bad">{text}</p>;
+  }
+  if (refusal !== null) return <p class="standing bad">{strings.refused[refusal.kind]}</p>;
+  if (row.claimedBy === null) return null;
+  const text = isMine
+    ? fill(strings.mine, { time: at(row.claimedAt) })
+    : fill(strings.claimedBy, { name: row.claimedBy, time: at(row.claimedAt) });
+  return <p class="standing">{text}</p>;
+}
+
+export function MissedRow({ shown, act }: { shown: ShownRow; act: Act }) {
+  const { session, workspace, clock, day } = useHelix();
+  const { row, pending } = shown;
+  const isMine = workspace !== null && row.claimedBy === workspace.me.subject;
+  const standing = pending !== null ? "pending" : row.claimedBy === null ? "free" : isMine ? "mine" : "claimed";
+  const missedAt = fill(strings.missedAt, { time: dayAndTime(Date.parse(row.missedAt), day, session.zone) });
+  const attempts = row.attempts > 0 ? fill(strings.attempts, { count: row.attempts }) : null;
+  return (
+    <li class={`missed ${standing}`} data-testid={`missed-${row.callId}`} data-state={standing}>
+      <span class="priority" title={fill(strings.priority, { value: row.priority })}>
+        <span class="unseen">{fill(strings.priority, { value: row.priority })}</span>
+        <span aria-hidden="true">{row.priority}</span>
+      </span>
+      <div class="who-missed">
+        <CallLink callId={row.callId} caller={row.caller} />
+        <p class="about">{[row.skill ?? row.did, missedAt, attempts].filter(Boolean).join(" · ")}</p>
+        <Standing shown={shown} isMine={isMine} />
+      </div>
+      <Due
+        at={row.dueAt}
+        clock={clock}
+        due={(time) => fill(strings.dueIn, { time })}
+        overdue={(time) => fill(strings.overdueBy, { time })}
+      />
+      {mayAct(session) && workspace !== null && <Actions shown={shown} isMine={isMine} act={act} />}
+    </li>
+  );
+}

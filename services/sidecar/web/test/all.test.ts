@@ -1,0 +1,8 @@
+// All tests of the page, built as one file.
+
+import "./alerts.test.ts";
+import "./lists.test.ts";
+import "./page.test.ts";
+import "./plots.test.ts";
+import "./words.test.ts";
+import "./worklist.test.ts";
