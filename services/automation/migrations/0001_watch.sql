@@ -55,6 +55,7 @@ create table automation.timers (
     due_at       timestamptz not null,
     stands       boolean not null,
     timer        jsonb not null,
+    set_at       timestamptz not null default now(),
     primary key (workspace_id, subject, subject_id, decision, evidence_id)
 );
 create index timers_due on automation.timers (partition, due_at);

@@ -54,7 +54,10 @@ struct Alive {
 /// One call.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallWatch {
-    ended: bool,
+    /// The provider's callback came: the call is over.
+    summarised: bool,
+    /// The last end that an event told. It holds unless the call rang or was answered later: at another agent.
+    ended_at: Option<OccurredAt>,
     alive: Option<Alive>,
     answered: bool,
     outbound: bool,
@@ -93,7 +96,8 @@ impl CallWatch {
                 self.leg(fact.agent.as_ref(), touch);
                 self.answered_by = self.answered_by.take().max(fact.agent.clone().map(|agent| (touch, agent)));
             }
-            Body::CallEnded(_) | Body::CallSummarised(_) => self.ended = true,
+            Body::CallEnded(_) => self.ended_at = self.ended_at.max(Some(fact.occurred_at)),
+            Body::CallSummarised(_) => self.summarised = true,
             Body::Decided(_) => {
                 if Self::concerns(fact) {
                     self.decided = self.decided.max(Some(fact.occurred_at));
@@ -135,8 +139,9 @@ impl CallWatch {
     /// Whether its end is neither known nor presumed.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        let decided = |alive: Alive| self.decided.is_some_and(|decided| decided >= alive.touch.at);
-        !self.ended && self.alive.is_some_and(|alive| !decided(alive))
+        // An end and a decision hold alike: as long as nothing of the call is later.
+        let over = |alive: Alive| self.ended_at.max(self.decided).is_some_and(|over| over >= alive.touch.at);
+        !self.summarised && self.alive.is_some_and(|alive| !over(alive))
     }
 
     /// The latest moment of its facts.

@@ -50,6 +50,7 @@ pub struct AutomationStore {
     bounds: AllBounds,
     log: Arc<dyn Append>,
     now: Now,
+    settle: Duration,
     topic: String,
     /// What this instance holds, under which epoch.
     held: BTreeMap<i32, Epoch>,
@@ -79,11 +80,19 @@ impl AutomationStore {
             bounds,
             log,
             now: Arc::new(ReceivedAt::now),
+            settle: Duration::ZERO,
             topic: String::new(),
             held: BTreeMap::new(),
             appended: BTreeMap::new(),
             tidied: None,
         }
+    }
+
+    /// Presumes nothing of whom it has heard within this time, by our own clock: what comes in a burst comes to its end first.
+    #[must_use]
+    pub const fn settling(mut self, settle: Duration) -> Self {
+        self.settle = settle;
+        self
     }
 
     /// With another clock than this machine's.
@@ -120,7 +129,7 @@ impl AutomationStore {
     async fn decide(&mut self) -> Result<(), AutomationError> {
         let ours = (self.now)();
         let nows = timers::nows(&self.pool, ours).await?;
-        let due = timers::due(&self.pool, &self.topic, &self.held, &nows, AT_ONCE).await?;
+        let due = timers::due(&self.pool, &self.topic, &self.held, &nows, self.settle, AT_ONCE).await?;
         let facts: Vec<Fact> =
             due.iter().map(|Due { workspace, timer }| timer.deciding(workspace, ours).into_fact()).collect();
         let still: BTreeSet<FactId> = facts.iter().map(|fact| fact.id).collect();

@@ -1,6 +1,6 @@
 //! Timers in the schema `automation`: set, struck out, and found when they are due.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, Utc};
 use helix_runtime::Epoch;
@@ -69,7 +69,10 @@ async fn insert(tx: &mut PgConnection, timers: &[SetTimer]) -> Result<(), Automa
     });
     // One that stands already is as it was.
     sqlx::query(
-        "insert into automation.timers select * from jsonb_populate_recordset(null::automation.timers, $1)
+        "insert into automation.timers
+             (workspace_id, subject, subject_id, decision, evidence_id, partition, due_at, stands, timer)
+         select workspace_id, subject, subject_id, decision, evidence_id, partition, due_at, stands, timer
+         from jsonb_populate_recordset(null::automation.timers, $1)
          on conflict (workspace_id, subject, subject_id, decision, evidence_id) do nothing",
     )
     .bind(rows.collect::<Value>())
@@ -108,6 +111,9 @@ pub(crate) struct Due {
 /// What is due in partitions that this instance holds under these epochs, the longest due first. An instance that has
 /// lost a partition finds nothing in it.
 ///
+/// Nothing of a subject whose last fact came within `settle` of our own clock: what arrives in a burst, as a backlog or a day
+/// that is played again, is let come to an end before anything is presumed of it.
+///
 /// Nothing of a key of which any instance has parked a fact: what is known of it may be wrong, and the decision would be
 /// parked in its turn and never read back.
 pub(crate) async fn due(
@@ -115,6 +121,7 @@ pub(crate) async fn due(
     topic: &str,
     held: &BTreeMap<i32, Epoch>,
     nows: &BTreeMap<WorkspaceId, OccurredAt>,
+    settle: Duration,
     limit: i64,
 ) -> Result<Vec<Due>, AutomationError> {
     const TIMERS: &str = "automation.timers";
@@ -128,7 +135,7 @@ pub(crate) async fn due(
          join unnest($3::integer[], $4::bigint[]) as ours (partition, epoch) using (partition)
          join automation.progress as progress
            on progress.topic = $5 and progress.partition = ours.partition and progress.epoch = ours.epoch
-         where held.due_at <= clock.now_at and not (held.stands and held.due_at < clock.now_at - $7::text::interval)
+         where held.due_at <= clock.now_at and held.set_at <= now() - $8::float8 * interval '1 second' and not (held.stands and held.due_at < clock.now_at - $7::text::interval)
            and not exists (
              select from automation.parked as parked
              where parked.topic = $5 and parked.key = convert_to(
@@ -145,6 +152,7 @@ pub(crate) async fn due(
     .bind(topic)
     .bind(limit)
     .bind(HISTORY)
+    .bind(settle.as_secs_f64())
     .fetch_all(pool)
     .await?;
     rows.iter().map(|row| Ok(Due { workspace: workspace(TIMERS, row)?, timer: read(TIMERS, row, "timer")? })).collect()

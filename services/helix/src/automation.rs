@@ -13,6 +13,10 @@ use crate::{
     setup::{load, settings},
 };
 
+/// Nothing is presumed of whom something was heard within this time: the shortest of the usual bounds, so that live traffic
+/// loses nothing by it, and a backlog or a day in fast motion comes to its end first.
+const SETTLE: Duration = Duration::from_secs(30);
+
 pub(crate) async fn run(config: Option<&Path>, rebuild: bool) -> Result<ExitCode, Failure> {
     let config = load(config)?;
     telemetry::start_logs(&config.telemetry);
@@ -41,7 +45,7 @@ async fn automation(config: &Config, readiness: &Readiness, stopped: watch::Rece
         linger: config.log.linger,
     };
     let log = Arc::new(Log::new(&options, codec.clone()));
-    let store = AutomationStore::new(pool, (Some(registry), codec), bounds, log);
+    let store = AutomationStore::new(pool, (Some(registry), codec), bounds, log).settling(SETTLE);
     let engine = engine_config(config, &config.automation, GROUP.to_owned(), Membership::Group);
     drive(Engine::new(engine, store), readiness, stopped).await
 }

@@ -194,10 +194,17 @@ fn presumed_ended(
     bounds: &Bounds,
     now: i64,
 ) -> Option<Held> {
-    if facts.iter().any(|fact| matches!(fact.body, Body::CallEnded(_) | Body::CallSummarised(_))) {
+    let lives = |fact: &&&Fact| matches!(fact.body, Body::CallRang(_) | Body::CallAnswered(_));
+    let alive = facts.iter().filter(lives).max_by_key(|fact| (fact.occurred_at, fact.id))?;
+    // An end that something of the call outlives is one of a leg.
+    let ends = |fact: &&Fact| match fact.body {
+        Body::CallSummarised(_) => true,
+        Body::CallEnded(_) => fact.occurred_at >= alive.occurred_at,
+        _ => false,
+    };
+    if facts.iter().any(ends) {
         return None;
     }
-    let alive = facts.iter().max_by_key(|fact| (fact.occurred_at, fact.id))?;
     let answers = facts.iter().filter(|fact| matches!(fact.body, Body::CallAnswered(_)));
     let answer = answers.max_by_key(|fact| (fact.occurred_at, fact.id));
     let outbound = facts.iter().any(|fact| {
@@ -234,8 +241,15 @@ fn holds(decision: &Held, facts: &[Fact]) -> bool {
     let (kind, subject, effective, rests_on) = decision;
     if kind.is_of_call() {
         let mut of_call = facts.iter().filter(|fact| fact.call.as_ref().is_some_and(|call| call.as_str() == subject));
+        let lived = facts.iter().filter(|fact| {
+            fact.call.as_ref().is_some_and(|call| call.as_str() == subject)
+                && matches!(fact.body, Body::CallRang(_) | Body::CallAnswered(_))
+        });
+        let last_lived =
+            lived.map(|fact| fact.occurred_at).max().unwrap_or(helix_schemas::time::OccurredAt::from_millis(i64::MIN));
         return of_call.all(|fact| {
-            let ends = matches!(fact.body, Body::CallEnded(_) | Body::CallSummarised(_));
+            let ends = matches!(fact.body, Body::CallSummarised(_))
+                || matches!(fact.body, Body::CallEnded(_)) && fact.occurred_at >= last_lived;
             let lives = matches!(fact.body, Body::CallRang(_) | Body::CallAnswered(_));
             !(ends || lives && fact.occurred_at.millis() > *effective)
         });

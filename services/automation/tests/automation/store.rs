@@ -159,7 +159,7 @@ async fn count(database: &Database, table: &str) -> i64 {
 async fn remembered(database: &Database) -> Vec<String> {
     let mut rows = Vec::new();
     for table in ["agents", "calls", "timers", "clocks"] {
-        let query = format!("select to_jsonb(held) as held from automation.{table} as held");
+        let query = format!("select to_jsonb(held) - 'set_at' as held from automation.{table} as held");
         let found = sqlx::query(sqlx::AssertSqlSafe(query)).fetch_all(&database.pool).await.unwrap();
         rows.extend(found.iter().map(|row| format!("{table} {}", row.get::<serde_json::Value, _>("held"))));
     }

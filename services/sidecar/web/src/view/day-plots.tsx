@@ -12,6 +12,7 @@ import { strings } from "../strings/index.ts";
 import { Panel, PolledNote } from "./panel.tsx";
 
 const EVERY_MS = 15_000;
+const QUARTER_HOUR_MS = 900_000;
 const NO_ROWS: MetricsRow[] = [];
 
 export interface DayPlotsProps {
@@ -25,8 +26,10 @@ export interface DayPlotsProps {
 export function DayPlots({ goal, queue, offered }: DayPlotsProps) {
   const { api, clock, day, session } = useHelix();
   const range = useMemo(() => dayRange(day, session.zone), [day, session.zone]);
+  // In fast motion a quarter-hour is over before the next round.
+  const quarter = Math.floor(clock.provider() / QUARTER_HOUR_MS);
   const load = (signal: AbortSignal) => readDay(api, range, queue, clock.provider(), signal);
-  const polled = usePolled(`metrics ${day} ${queue ?? ""}`, load, EVERY_MS, offered > 0);
+  const polled = usePolled(`metrics ${day} ${queue ?? ""}`, load, EVERY_MS, `${quarter} ${offered > 0}`);
   const rows = polled.data ?? NO_ROWS;
   const calls = useMemo(() => bars(rows), [rows]);
   const points = useMemo(() => levels(rows), [rows]);
