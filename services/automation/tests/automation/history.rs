@@ -197,10 +197,9 @@ fn presumed_ended(
     let lives = |fact: &&&Fact| matches!(fact.body, Body::CallRang(_) | Body::CallAnswered(_));
     let alive = facts.iter().filter(lives).max_by_key(|fact| (fact.occurred_at, fact.id))?;
     // An end that something of the call outlives is one of a leg.
-    let ends = |fact: &&Fact| match fact.body {
-        Body::CallSummarised(_) => true,
-        Body::CallEnded(_) => fact.occurred_at >= alive.occurred_at,
-        _ => false,
+    let ends = |fact: &&Fact| {
+        matches!(fact.body, Body::CallSummarised(_))
+            || matches!(fact.body, Body::CallEnded(_)) && fact.occurred_at >= alive.occurred_at
     };
     if facts.iter().any(ends) {
         return None;
