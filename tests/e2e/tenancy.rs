@@ -47,7 +47,7 @@ pub(crate) async fn the_database_shows_a_role_only_its_workspace(stack: &Stack) 
     tx.rollback().await?;
 
     // A hospital's own role sees its rows alone, whatever it says it is.
-    let url = std::fs::read_to_string(stack.home().join("secrets/postgres-global.url"))?;
+    let url = std::fs::read_to_string(stack.home().join("secrets/postgres-ramaiah.url"))?;
     let mut own = sqlx::PgConnection::connect(url.trim()).await?;
     for pretended in ["global", "ramaiah", ""] {
         sqlx::query("select set_config('helix.workspace', $1, false)").bind(pretended).execute(&mut own).await?;
@@ -56,7 +56,7 @@ pub(crate) async fn the_database_shows_a_role_only_its_workspace(stack: &Stack) 
             let seen = format!("select array_agg(distinct workspace_id) from read.{table}");
             let seen: Option<Vec<String>> = sqlx::query_scalar(sqlx::AssertSqlSafe(seen)).fetch_one(&mut own).await?;
             let seen = seen.unwrap_or_default();
-            ensure!(seen.iter().all(|workspace| workspace == "global"), "as {pretended}, {table} shows {seen:?}");
+            ensure!(seen.iter().all(|workspace| workspace == "ramaiah"), "as {pretended}, {table} shows {seen:?}");
             ensure!(table != "agents" || !seen.is_empty(), "its own agents are not seen");
         }
     }

@@ -128,7 +128,9 @@ impl Lanes {
         let stamp = self.stamp(at);
         let body = serde_json::json!({
             "eventType": "Agent", "eventTime": stamp, "username": "bench",
-            "data": {"action": action, "agentUniqeId": 100_001, "agentId": agent, "agentMode": "INBOUND", "eventTime": stamp},
+            "data": {
+                "action": action, "agentUniqeId": 100_001, "agentId": agent, "agentMode": "INBOUND", "eventTime": stamp,
+            },
         });
         let mark = Mark { path: format!("{AGENTS}{agent}"), rank: at.timestamp() };
         (self.post("/api/supervisor/agent-event", &body), mark)

@@ -1,4 +1,4 @@
-//! Server-sent events over chunked HTTP/1.1, with as little of its own in the way as can be: bytes in, whole events out.
+//! Server-sent events over chunked HTTP/1.1, with as little in the way as can be: bytes in, whole events out.
 
 use std::str;
 
