@@ -5,13 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use helix_runtime::{Batch, Epoch, NextOffset, Offset, Position, Standing, StoreError};
-use sqlx::{Executor as _, PgConnection, PgPool, Row as _};
+use sqlx::{PgConnection, PgPool, Row as _};
 
-use crate::{
-    PROJECTION, PostgresError,
-    generation::{self, Generation},
-    parked,
-};
+use crate::{PROJECTION, PostgresError, parked};
 
 /// Progress of a projection that keeps nothing but its progress here.
 #[derive(Debug, Clone)]
@@ -263,25 +259,4 @@ pub async fn paused(pool: &PgPool) -> Result<BTreeSet<String>, PostgresError> {
     let names: Vec<String> =
         sqlx::query_scalar("select projection from helix.projection_pauses").fetch_all(pool).await?;
     Ok(names.into_iter().collect())
-}
-
-/// Throws the projection away: empty tables, nothing parked, progress at 0, every holder fenced. In one transaction.
-///
-/// # Errors
-/// Where the database does not answer; then nothing has changed.
-pub async fn reset(pool: &PgPool) -> Result<(), PostgresError> {
-    let mut tx = pool.begin().await?;
-    // Progress first: it is what projectors lock first, so that neither waits for the other.
-    sqlx::query("update helix.projection_progress set next_offset = 0, epoch = epoch + 1, updated_at = now() where projection = $1")
-        .bind(PROJECTION)
-        .execute(&mut *tx)
-        .await?;
-    generation::keep_readers_out(&mut tx).await?;
-    for table in Generation::Live.tables() {
-        tx.execute(sqlx::AssertSqlSafe(format!("truncate {table}"))).await?;
-    }
-    sqlx::query("delete from helix.projection_roots where projection = $1").bind(PROJECTION).execute(&mut *tx).await?;
-    sqlx::query("delete from helix.parked_facts where projection = $1").bind(PROJECTION).execute(&mut *tx).await?;
-    tx.commit().await?;
-    Ok(())
 }

@@ -95,14 +95,6 @@ pub(crate) async fn store(
     Ok(())
 }
 
-/// Every workspace's stored root, of the live generation.
-///
-/// # Errors
-/// Where the database does not answer or holds a root of the wrong length.
-pub async fn stored_roots(tx: &mut PgConnection) -> Result<BTreeMap<String, StoredRoot>, PostgresError> {
-    roots_of(tx, Generation::Live).await
-}
-
 /// Every workspace's stored root, of one generation.
 pub(crate) async fn roots_of(
     tx: &mut PgConnection,

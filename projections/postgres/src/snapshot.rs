@@ -20,6 +20,8 @@ pub struct Snapshot {
     pub progress: BTreeMap<i32, i64>,
     /// Its stored roots, by workspace.
     pub roots: BTreeMap<String, StoredRoot>,
+    /// Where the facts lie that it has set aside, by partition and offset.
+    pub parked: BTreeSet<(i32, i64)>,
     /// Its rows.
     pub rows: BTreeMap<WorkspaceId, helix_fold::workspace::Rows>,
 }
@@ -62,5 +64,11 @@ async fn read(tx: &mut PgConnection, topic: &str, only: Option<&WorkspaceId>) ->
             rows.insert(workspace.clone(), read_workspace(tx, &workspace).await?);
         }
     }
-    Ok(Snapshot { progress, roots, rows })
+    let parked =
+        sqlx::query_as(r#"select partition, "offset" from helix.parked_facts where projection = $1 and topic = $2"#)
+            .bind(Generation::Live.projection())
+            .bind(topic)
+            .fetch_all(&mut *tx)
+            .await?;
+    Ok(Snapshot { progress, roots, parked: parked.into_iter().collect(), rows })
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use helix_fold::workspace::{Rows, WorkspaceFold};
-use helix_postgres::{AllSettings, PROJECTION, ParkedFilter, Snapshot, StoredRoot, parked};
+use helix_postgres::{AllSettings, PROJECTION, Snapshot, StoredRoot};
 use helix_schemas::{names::WorkspaceId, topics};
 use sqlx::PgPool;
 
@@ -29,11 +29,9 @@ pub async fn verify_postgres(
 ) -> Result<Report, ReplayError> {
     let fault = |error| ReplayError::unreachable("postgres", error);
     let snapshot = Snapshot::take(pool, topics::FACTS, only.as_ref()).await.map_err(fault)?;
-    let Snapshot { progress, roots, rows: held } = snapshot;
-    let filter = ParkedFilter { projection: Some(PROJECTION.to_owned()), ..ParkedFilter::default() };
-    let parked = parked(pool, &filter).await.map_err(fault)?;
+    let Snapshot { progress, roots, parked, rows: held } = snapshot;
     let aside: Aside =
-        parked.iter().map(|entry| Place { partition: entry.partition, offset: entry.parked.offset.0 }).collect();
+        parked.iter().map(|(partition, offset)| Place { partition: *partition, offset: *offset }).collect();
 
     let (asked, of_settings) = (only.clone(), settings.clone());
     let folding =
