@@ -29,7 +29,7 @@ RUN apt-get update \
 COPY --from=build /out/helix /usr/local/bin/helix
 USER helix
 WORKDIR /var/lib/helix
-# The spool of the ingest is here: a volume in production.
+# The spool of the ingest and the audit journal of each sidecar are here: volumes in production.
 VOLUME /var/lib/helix
 EXPOSE 4200
 # Each service of docker-compose.yml names its own port; this one fits the ingest.

@@ -24,6 +24,8 @@ pub mod attribute {
     pub const BY: &str = "by";
     /// Why, in the person's words.
     pub const REASON: &str = "reason";
+    /// Of a release: since when the claim holds that it gives back, Unix milliseconds.
+    pub const CLAIMED_AT: &str = "claimed_at";
     /// What made a call presumed ended: `agent_offline`, `agent_ready`, `too_long`.
     pub const BECAUSE: &str = "because";
     /// The bound that was passed, seconds.
@@ -140,6 +142,14 @@ impl Decided {
     #[must_use]
     pub fn by(&self) -> Option<&str> {
         self.attributes.get(attribute::BY).map(String::as_str).filter(|by| !by.is_empty())
+    }
+
+    /// Of a release: which claim it gives back, as since when that one holds, Unix milliseconds. The outer `None` where it
+    /// names none, the inner where what it names is no moment.
+    #[must_use]
+    pub fn claimed_at(&self) -> Option<Option<OccurredAt>> {
+        let text = self.attributes.get(attribute::CLAIMED_AT)?;
+        Some(text.parse().ok().map(OccurredAt::from_millis))
     }
 
     /// Why, where a person said so.

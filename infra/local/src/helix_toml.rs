@@ -1,6 +1,6 @@
 //! `helix.toml`: the services' configuration for this home, over the defaults of helix-kit.
 
-use std::{fmt::Write as _, path::Path};
+use std::fmt::Write as _;
 
 use helix_kit::config::Config;
 
@@ -26,8 +26,8 @@ fn list(texts: &[String]) -> String {
     format!("[{}]", items.join(", "))
 }
 
-/// The text of the file; `spool` is the folder of ingest's spool.
-pub(crate) fn text(spool: &Path, ports: &Ports, secrets: &Secrets, workspaces: &[Workspace]) -> String {
+/// The text of the file.
+pub(crate) fn text(home: &Home, ports: &Ports, secrets: &Secrets, workspaces: &[Workspace]) -> String {
     let mut out = String::from("# Written anew by each `helix up`; changes made here are lost.\n");
     // Writing to a String cannot fail, so what `write!` gives back says nothing.
     let mut line = |text: String| {
@@ -48,7 +48,9 @@ pub(crate) fn text(spool: &Path, ports: &Ports, secrets: &Secrets, workspaces: &
     section("telephony_redis", &[("url", quoted(&telephony))]);
     let ingest_url = quoted(&format!("http://{}", ports.address("ingest")));
     section("ingest", &[("listen", listen("ingest")), ("url", ingest_url)]);
-    section("spool", &[("folder", quoted(&spool.display().to_string()))]);
+    let folder = |name: &str| quoted(&home.data(name).display().to_string());
+    section("spool", &[("folder", folder("spool"))]);
+    section("audit", &[("folder", folder("audit"))]);
     let account_key = quoted(secrets.ingest_key.reveal());
     section("accounts.ozonetel", &[("key", account_key), ("zone", quoted("Asia/Kolkata"))]);
     for projector in ["postgres", "clickhouse", "live"] {
@@ -105,7 +107,7 @@ pub(crate) fn text(spool: &Path, ports: &Ports, secrets: &Secrets, workspaces: &
 /// Writes the file anew and reads it as the services will.
 pub(crate) fn write(home: &Home, ports: &Ports, secrets: &Secrets, workspaces: &[Workspace]) -> Result<(), Error> {
     let path = home.helix_toml();
-    files::write(&path, &text(&home.data("spool"), ports, secrets, workspaces), files::PRIVATE)?;
+    files::write(&path, &text(home, ports, secrets, workspaces), files::PRIVATE)?;
     Config::load(Some(&path))?;
     Ok(())
 }

@@ -12,7 +12,7 @@ pub const MARKER: &str = ".helix-home";
 const MARKER_TEXT: &str = "The home of a local Helix stack. `helix clean` removes what the stack keeps here.\n";
 
 /// Everything this crate makes in a home. `clean` removes these and nothing else.
-const ENTRIES: [&str; 13] = [
+const ENTRIES: [&str; 14] = [
     "run",
     "logs",
     "secrets",
@@ -23,6 +23,7 @@ const ENTRIES: [&str; 13] = [
     "clickhouse",
     "caddy",
     "spool",
+    "audit",
     "dev.env",
     "helix.toml",
     "ports.json",

@@ -4,19 +4,21 @@
 //! [`Board::apply`] takes a fact and tells what changed. Every engine that shows a board folds with this and nothing
 //! else: the live projector, and replay for a past moment. Invariants:
 //! - **Any batch cut, any repetition** gives the same board and the same root: changes are whole values, and a change
-//!   that changes nothing is not told.
+//!   that changes nothing is not told. `producers` alone tell of a repeat: it was heard.
 //! - **Partitions may interleave as they like.** An agent's facts lie in one partition and keep their order; what facts
 //!   of several partitions share is joined without order (calls, counters, the watermark). Calls are remembered by
 //!   the day of their latest fact for one day longer than they are shown, so that what is shown does not depend on
 //!   which partition came first, given that the facts of one call lie within a day of each other.
-//! - **Work per fact is O(log n)** in agents and calls; the watermark's day moving on costs what it drops.
+//! - **Work per fact is O(log n)** in agents and calls; the watermark moving on costs what it drops.
 //!
-//! Parts: `agents` (an agent's present), `calls` (calls, counters and obligations), [`visible`] (paths, values, root),
-//! [`document`] (the JSON of the contract).
+//! Parts: `agents` (an agent's present), `calls` (calls, counters and obligations), `ghosts` (calls whose end is presumed),
+//! `heard` (what was last heard of the provider), [`visible`] (paths, values, root), [`document`] (the JSON of the contract).
 
 mod agents;
 mod calls;
 pub mod document;
+mod ghosts;
+mod heard;
 #[cfg(test)]
 mod tests;
 pub mod visible;
@@ -24,47 +26,18 @@ pub mod visible;
 use std::collections::{BTreeMap, BTreeSet};
 
 use helix_schemas::{
-    fact::{Fact, OccurredAtFrom},
+    fact::Fact,
     names::{AgentId, CallId, WorkspaceId},
-    time::{OccurredAt, ReceivedAt},
 };
-use serde::{Deserialize, Serialize};
 
+pub use self::heard::{Heard, LastEvent, Producer, Watermark};
 use self::{
     agents::AgentPresent,
-    calls::Calls,
-    document::{AgentCard, Today},
+    calls::{Calls, Screen},
+    document::{AgentCard, ProducerCard, Today},
     visible::{BoardRoot, Change, Visible},
 };
-use crate::settings::{FURTHEST_AHEAD_MILLIS, Settings};
-
-/// The latest moment any fact of the workspace speaks of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Watermark {
-    /// By the provider's clock.
-    pub occurred_at: OccurredAt,
-    /// When the fact of that moment first reached us: with it a reader knows what the provider's clock says now.
-    pub received_at: ReceivedAt,
-}
-
-impl Watermark {
-    /// The later of the two; of one moment, what arrived first. No order of facts matters. A fact that carries no time of
-    /// the provider's says nothing of the provider's clock, nor does one that lies too far ahead of its arrival.
-    fn join(held: &mut Option<Self>, fact: &Fact) {
-        let ahead = fact.occurred_at.millis().saturating_sub(fact.received_at.micros().div_euclid(1000));
-        if fact.occurred_at_from == OccurredAtFrom::Received || ahead > FURTHEST_AHEAD_MILLIS {
-            return;
-        }
-        let told = Self { occurred_at: fact.occurred_at, received_at: fact.received_at };
-        let later = held.is_none_or(|known| {
-            told.occurred_at > known.occurred_at
-                || (told.occurred_at == known.occurred_at && told.received_at < known.received_at)
-        });
-        if later {
-            *held = Some(told);
-        }
-    }
-}
+use crate::settings::Settings;
 
 /// Which parts of the fold's memory changed since they were last asked for: what a store must write.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -90,7 +63,7 @@ pub struct RestoreError {
 pub struct Board {
     workspace: WorkspaceId,
     settings: Settings,
-    watermark: Option<Watermark>,
+    heard: Heard,
     agents: BTreeMap<AgentId, AgentPresent>,
     calls: Calls,
     visible: Visible,
@@ -107,7 +80,7 @@ impl Board {
         Self {
             workspace,
             settings,
-            watermark: None,
+            heard: Heard::default(),
             agents: BTreeMap::new(),
             calls: Calls::default(),
             visible,
@@ -122,12 +95,12 @@ impl Board {
     pub fn restore<'a>(
         workspace: WorkspaceId,
         settings: Settings,
-        watermark: Option<Watermark>,
+        heard: Heard,
         agents: impl IntoIterator<Item = (AgentId, &'a str)>,
         calls: impl IntoIterator<Item = (CallId, &'a str)>,
     ) -> Result<Self, RestoreError> {
         let mut board = Self::new(workspace, settings);
-        board.watermark = watermark;
+        board.heard = heard;
         for (agent, memory) in agents {
             let present: AgentPresent =
                 serde_json::from_str(memory).map_err(|source| RestoreError { what: "an agent", source })?;
@@ -137,13 +110,16 @@ impl Board {
             board.agents.insert(agent, present);
         }
         let mut changes = Vec::new();
+        let heard: Vec<Producer> = board.heard.producers.keys().copied().collect();
+        board.producers(&heard, &mut changes);
+        let (remembered, watermark, mut screen) = board.screen(&mut changes);
         // Without a watermark there is no day to cut by, and calls there may be: decisions move none.
         if let Some(watermark) = watermark {
-            board.calls.roll(board.settings.day_of(watermark.occurred_at), &mut board.visible, &mut changes);
+            remembered.move_on(watermark.occurred_at, &mut screen);
         }
         for (call, memory) in calls {
-            let state = serde_json::from_str(memory).map_err(|source| RestoreError { what: "a call", source })?;
-            board.calls.restore(&board.workspace, &board.settings, &call, state, &mut board.visible);
+            let memory = serde_json::from_str(memory).map_err(|source| RestoreError { what: "a call", source })?;
+            remembered.restore(&call, memory, &mut screen);
         }
         board.totals(&mut changes);
         board.touched = Touched::default();
@@ -156,23 +132,30 @@ impl Board {
         if fact.workspace != self.workspace {
             return changes;
         }
-        Watermark::join(&mut self.watermark, fact);
-        if let Some(watermark) = self.watermark {
-            let dropped = self.calls.roll(self.settings.day_of(watermark.occurred_at), &mut self.visible, &mut changes);
-            for call in dropped {
-                self.touched.calls.remove(&call);
-                self.touched.dropped.insert(call);
-            }
-        }
+        let producer = self.heard.join(fact);
+        self.producers(producer.as_slice(), &mut changes);
         if let Some(agent) = &fact.agent {
             self.agent(agent, fact, &mut changes);
         }
-        if let Some(call) = self.calls.apply(&self.workspace, &self.settings, fact, &mut self.visible, &mut changes) {
+        let (calls, watermark, mut screen) = self.screen(&mut changes);
+        let dropped = watermark.map(|watermark| calls.move_on(watermark.occurred_at, &mut screen));
+        let learnt_of = calls.apply(fact, &mut screen);
+        for call in dropped.into_iter().flatten() {
+            self.touched.calls.remove(&call);
+            self.touched.dropped.insert(call);
+        }
+        if let Some(call) = learnt_of {
             self.touched.dropped.remove(&call);
             self.touched.calls.insert(call);
         }
         self.totals(&mut changes);
         changes
+    }
+
+    /// The calls, and where they are shown.
+    fn screen<'a>(&'a mut self, changes: &'a mut Vec<Change>) -> (&'a mut Calls, Option<Watermark>, Screen<'a>) {
+        let Self { workspace, settings, visible, calls, heard, .. } = self;
+        (calls, heard.watermark, Screen { workspace, settings, visible, changes })
     }
 
     fn agent(&mut self, agent: &AgentId, fact: &Fact, changes: &mut Vec<Change>) {
@@ -190,9 +173,19 @@ impl Board {
         }
     }
 
-    /// What is not a list: counters, obligations, the watermark.
+    /// The last events of some producers.
+    fn producers(&mut self, producers: &[Producer], changes: &mut Vec<Change>) {
+        for producer in producers {
+            if let Some(event) = self.heard.producers.get(producer) {
+                let card = ProducerCard::of(*producer, *event);
+                changes.extend(self.visible.set(&document::producer_path(*producer), &card));
+            }
+        }
+    }
+
+    /// What does not grow: counters, obligations, the watermark.
     fn totals(&mut self, changes: &mut Vec<Change>) {
-        let Some(watermark) = self.watermark else { return };
+        let Some(watermark) = self.heard.watermark else { return };
         let today = self.calls.today(self.settings.day_of(watermark.occurred_at), &self.settings);
         changes.extend(self.visible.set(document::TODAY, &today));
         changes.extend(self.visible.set(document::OPEN_MISSED_CALLS, &self.calls.open_missed()));
@@ -221,13 +214,19 @@ impl Board {
     /// The watermark; `None` before the first fact.
     #[must_use]
     pub fn watermark(&self) -> Option<Watermark> {
-        self.watermark
+        self.heard.watermark
+    }
+
+    /// What was last heard of the provider, for [`Self::restore`].
+    #[must_use]
+    pub fn heard(&self) -> &Heard {
+        &self.heard
     }
 
     /// Today's counters, as shown.
     #[must_use]
     pub fn today(&self) -> Today {
-        let day = self.watermark.map_or(0, |watermark| self.settings.day_of(watermark.occurred_at));
+        let day = self.heard.watermark.map_or(0, |watermark| self.settings.day_of(watermark.occurred_at));
         self.calls.today(day, &self.settings)
     }
 

@@ -6,9 +6,9 @@ pub use chrono_tz::Tz;
 use helix_schemas::time::OccurredAt;
 use serde::{Deserialize, Serialize};
 
-/// How far ahead of its arrival a fact may lie and still say something of the provider's clock: 31 days. A slip of a clock
-/// or of a year would else move a workspace's day on for good.
-pub const FURTHEST_AHEAD_MILLIS: i64 = 31 * 86_400_000;
+/// How far ahead of its arrival a fact may lie and still say something of the provider's clock: 26 hours, as far as two time
+/// zones lie apart. One slip of a date would else take today's calls off the board, and the day on for good.
+pub const FURTHEST_AHEAD_MILLIS: i64 = 26 * 3_600_000;
 
 /// Bounds, zone and rules of one workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]

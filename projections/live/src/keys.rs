@@ -5,8 +5,11 @@ use helix_schemas::names::WorkspaceId;
 /// About how many deltas a Redis keeps: minutes of a busy board. Whoever is further behind takes a snapshot.
 pub const DELTAS_KEPT: usize = 4096;
 
+/// And about so many bytes of them: what a replay changes at once is large, and the board itself needs the memory.
+pub const DELTA_BYTES_KEPT: usize = 16 * 1024 * 1024;
+
 /// Raised when the stored form changes: an older one is then rebuilt from the log.
-pub(crate) const FORMAT: &str = "2";
+pub(crate) const FORMAT: &str = "4";
 
 /// The keys of one workspace.
 #[derive(Debug, Clone)]

@@ -12,16 +12,17 @@
 //!
 //! | key | type | holds |
 //! |---|---|---|
-//! | `meta` | hash | `format`, `settings`, `generation`, `owner`, `seq`, `token`, `version`, `root`, `watermark` |
+//! | `meta` | hash | `format`, `settings`, `generation`, `run`, `owner`, `seq`, `token`, `version`, `root`, `heard`, `deltaBytes` |
 //! | `progress` | hash | `{topic}/{partition}/next` and `…/epoch` |
 //! | `board` | hash | the visible board: path to JSON, paths as in `helix_fold::board::visible` |
 //! | `agents`, `calls` | hash | the fold's memory, by agent and by call: what is needed to go on |
 //! | `parked` | hash | records that are set aside: `{topic}/{partition}/{offset}` to JSON; `meta` has their number |
-//! | `deltas` | stream | entry id `{version}-0`; `g` = generation, `d` = the delta's JSON. The last [`DELTAS_KEPT`] or so |
-//! | `pulse` | hash | `at` (Redis's clock, ms), `lagFacts`, `lagMillis`: written about once a second by the owner while it knows its lag; `held`: the same clock, written always |
+//! | `deltas` | stream | entry id `{version}-0`; `g` = generation, `d` = the delta's JSON, `b` = all bytes of deltas up to it. The last [`DELTAS_KEPT`] or so, of at most [`DELTA_BYTES_KEPT`] |
+//! | `pulse` | hash | `lagFacts`, `lagMillis` and `at`, of when they were measured (Redis's clock, ms): written about once a second by the owner while it knows its lag; `held`: the same clock, written always |
 //!
 //! - `generation` is random, made when the state is made. Redis is a cache that can be lost: a new life has a new
-//!   generation and starts at version 0, so versions of two lives are never confused.
+//!   generation and starts at version 0, so versions of two lives are never confused. A Redis that was started anew (`run` is
+//!   not its run id) may have lost the last of its writes: what goes on from there is a new generation too.
 //! - `version` counts visible changes, `seq` counts applied batches, `owner` names the instance that acquired last.
 //!
 //! # Invariants
@@ -30,16 +31,19 @@
 //!   Redis refuses a script for lack of memory at its first write, so there is no partial application.
 //! - **Fenced.** Whoever acquires raises the epochs and becomes the owner; the one before changes nothing any more.
 //! - **Lost is noticed.** Keys that vanished (a wiped Redis, an eviction, other settings, another fold) do not fit `meta`:
-//!   acquiring then starts a new generation at offset 0, and the log rebuilds it.
+//!   acquiring then starts a new generation at offset 0, and the log rebuilds it. So is a state that came back from the past
+//!   (a restart without the last appends, a failover): it is whole, and goes on from its own progress.
+//! - **A full Redis heals as far as deltas go.** A refused script is tried again with fewer of them.
 
 pub mod audit;
 mod keys;
 mod parked;
 mod reader;
+mod room;
 mod run;
 mod store;
 
-pub use keys::DELTAS_KEPT;
+pub use keys::{DELTA_BYTES_KEPT, DELTAS_KEPT};
 pub use parked::{parked, reset};
 pub use reader::{BoardReader, Delta, Followed, Follower, Pulse, ReadError, Snapshot};
 pub use run::{RunError, run};

@@ -15,6 +15,8 @@ const WAIT: Duration = Duration::from_millis(1000);
 /// How many deltas one wait gives at most.
 const AT_ONCE: usize = 256;
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// A clock that is kept in step may go back by as much.
+const CLOCK_STEP_MILLIS: i64 = 1000;
 
 /// Why the board could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +46,7 @@ pub struct Delta {
 /// How fresh the projector says it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Pulse {
-    /// How long ago it said so, by Redis's clock; `None` if it never did.
+    /// How long ago it was so, by Redis's clock; `None` if it never said, or that clock went back since.
     pub age: Option<Duration>,
     /// Facts it had not applied.
     pub lag_facts: i64,
@@ -144,7 +146,24 @@ impl BoardReader {
         Ok(age_of(&pulse, "held", &time))
     }
 
-    /// A connection for [`Self::pulse`].
+    /// Up to where the board has read the log: the next offset of each topic and partition.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn progress(
+        &self,
+        connection: &mut MultiplexedConnection,
+    ) -> Result<BTreeMap<(String, i32), i64>, ReadError> {
+        let stored: BTreeMap<String, i64> =
+            redis::cmd("HGETALL").arg(&self.keys.progress).query_async(connection).await?;
+        let next_of = |(name, next): (&String, &i64)| {
+            let (topic, partition) = name.strip_suffix("/next")?.rsplit_once('/')?;
+            Some(((topic.to_owned(), partition.parse().ok()?), *next))
+        };
+        Ok(stored.iter().filter_map(next_of).collect())
+    }
+
+    /// A connection for [`Self::pulse`] and [`Self::progress`].
     ///
     /// # Errors
     /// [`ReadError::Redis`].
@@ -157,11 +176,13 @@ fn millis(value: i64) -> Duration {
     Duration::from_millis(u64::try_from(value).unwrap_or(0))
 }
 
-/// How old a moment of the pulse is, by Redis's clock.
+/// How old a moment of the pulse is, by Redis's clock. One that lies ahead was written before that clock was set back: its age
+/// is not known, and whoever wrote it may be long dead.
 fn age_of(pulse: &BTreeMap<String, String>, name: &str, time: &[String]) -> Option<Duration> {
     let part = |index: usize| time.get(index)?.parse::<i64>().ok();
     let now = part(0)? * 1000 + part(1)? / 1000;
-    Some(millis(now - pulse.get(name)?.parse::<i64>().ok()?))
+    let age = now - pulse.get(name)?.parse::<i64>().ok()?;
+    (age >= -CLOCK_STEP_MILLIS).then(|| millis(age))
 }
 
 fn pulse_of(pulse: &BTreeMap<String, String>, time: &[String]) -> Pulse {

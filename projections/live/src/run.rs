@@ -15,6 +15,8 @@ use crate::{
 /// A holder that has said nothing for this long is gone: it beats once a second.
 const HOLDER_GONE: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How often the log's end is measured: the pulse is as old as that.
+const MEASURE_EVERY: Duration = Duration::from_millis(500);
 /// From a loss to the next beginning.
 const AFTER_LOSS: Duration = Duration::from_secs(1);
 
@@ -38,7 +40,7 @@ pub enum RunError {
 /// # Errors
 /// [`RunError`] where going on would lose or skip a fact.
 pub async fn run(
-    config: EngineConfig,
+    mut config: EngineConfig,
     redis_url: &str,
     workspace: WorkspaceId,
     settings: Settings,
@@ -46,6 +48,7 @@ pub async fn run(
     mut shutdown: watch::Receiver<bool>,
     mut told: impl FnMut(Status) + Send,
 ) -> Result<(), RunError> {
+    config.watch.every = config.watch.every.min(MEASURE_EVERY);
     loop {
         let store = LiveStore::new(redis_url, workspace.clone(), settings.clone(), decoder.clone())?;
         let loss = store.loss();

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use helix_fold::{
     board::{
-        Board, Watermark,
+        Board, Heard,
         visible::{Op, merge},
     },
     settings::Settings,
@@ -29,13 +29,14 @@ use helix_schemas::{
     names::{AgentId, CallId, WorkspaceId},
     registry::Registry,
 };
-use redis::{Script, aio::MultiplexedConnection};
+use redis::{RedisError, Script, aio::MultiplexedConnection};
 use tokio::sync::Notify;
 
 use crate::{
-    keys::{DELTAS_KEPT, FORMAT, Keys},
+    keys::{DELTA_BYTES_KEPT, DELTAS_KEPT, FORMAT, Keys},
     parked::{self, Entry},
     reader::{Delta, connect},
+    room::invoke,
 };
 
 pub(crate) const PROJECTION: &str = "live";
@@ -126,6 +127,9 @@ pub struct LiveStore {
     loaded: Option<Loaded>,
     /// The last write may or may not have happened: what Redis says it holds of a batch is then skipped, not applied twice.
     uncertain: bool,
+    /// The `seq` that Redis is known to have had: a lower one is a state that came back from the past.
+    reached: u64,
+    delta_bytes_kept: usize,
     loss: Loss,
     apply: Script,
     acquire: Script,
@@ -139,8 +143,11 @@ impl std::fmt::Debug for LiveStore {
     }
 }
 
+type Hash = BTreeMap<String, String>;
+
 /// The state as read, before it was looked at.
 struct Read {
+    run: String,
     meta: BTreeMap<String, String>,
     progress: BTreeMap<String, i64>,
     board: BTreeMap<String, String>,
@@ -154,12 +161,7 @@ impl LiveStore {
     ///
     /// # Errors
     /// Where `url` is no Redis URL.
-    pub fn new(
-        url: &str,
-        workspace: WorkspaceId,
-        settings: Settings,
-        decoder: Decoder,
-    ) -> Result<Self, redis::RedisError> {
+    pub fn new(url: &str, workspace: WorkspaceId, settings: Settings, decoder: Decoder) -> Result<Self, RedisError> {
         Ok(Self {
             client: redis::Client::open(url)?,
             connection: None,
@@ -170,12 +172,22 @@ impl LiveStore {
             owner: uuid::Uuid::new_v4().to_string(),
             loaded: None,
             uncertain: false,
+            reached: 0,
+            delta_bytes_kept: DELTA_BYTES_KEPT,
             loss: Loss::default(),
             apply: Script::new(include_str!("lua/apply.lua")),
             acquire: Script::new(include_str!("lua/acquire.lua")),
             claim: Script::new(include_str!("lua/claim.lua")),
             beat: Script::new(include_str!("lua/beat.lua")),
         })
+    }
+
+    /// Keeps no more than so many bytes of deltas: for tests of just that.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn keeping(mut self, delta_bytes: usize) -> Self {
+        self.delta_bytes_kept = delta_bytes;
+        self
     }
 
     /// Tells whether the Redis lost its state while this store ran.
@@ -207,7 +219,7 @@ impl LiveStore {
     }
 
     /// Forgets a connection that failed, so that the next step makes a new one.
-    fn failed(&mut self, error: redis::RedisError) -> StoreError {
+    fn failed(&mut self, error: RedisError) -> StoreError {
         self.connection = None;
         StoreError::unavailable(error)
     }
@@ -215,14 +227,17 @@ impl LiveStore {
     async fn read(&mut self) -> Result<Read, StoreError> {
         let mut connection = self.connection().await?;
         let mut pipe = redis::pipe();
-        pipe.atomic();
+        pipe.atomic().cmd("INFO").arg("server");
         let keys = &self.keys;
         for key in [&keys.meta, &keys.progress, &keys.board, &keys.agents, &keys.calls, &keys.parked] {
             pipe.hgetall(key);
         }
         let answer = pipe.query_async(&mut connection).await;
-        let (meta, progress, board, agents, calls, parked) = answer.map_err(|error| self.failed(error))?;
-        Ok(Read { meta, progress, board, agents, calls, parked })
+        type Answer = (String, Hash, BTreeMap<String, i64>, Hash, Hash, Hash, Hash);
+        let (info, meta, progress, board, agents, calls, parked): Answer =
+            answer.map_err(|error| self.failed(error))?;
+        let run = info.lines().find_map(|line| line.strip_prefix("run_id:")).unwrap_or_default().trim().to_owned();
+        Ok(Read { run, meta, progress, board, agents, calls, parked })
     }
 
     /// The stored state, if it is whole and of this build and these settings; else why not.
@@ -232,13 +247,13 @@ impl LiveStore {
         if meta("format")? != FORMAT || meta("settings")? != settings_text(&self.settings) {
             return Err("it was written by another build or under other settings".to_owned());
         }
-        let watermark: Option<Watermark> = match read.meta.get("watermark") {
+        let heard: Heard = match read.meta.get("heard") {
             Some(text) => serde_json::from_str(text).map_err(|error| error.to_string())?,
-            None => None,
+            None => Heard::default(),
         };
         let agents = read.agents.iter().filter_map(|(id, memory)| Some((AgentId::new(id).ok()?, memory.as_str())));
         let calls = read.calls.iter().filter_map(|(id, memory)| Some((CallId::new(id).ok()?, memory.as_str())));
-        let board = Board::restore(self.workspace.clone(), self.settings.clone(), watermark, agents, calls)
+        let board = Board::restore(self.workspace.clone(), self.settings.clone(), heard, agents, calls)
             .map_err(|error| error.to_string())?;
         let stored = read.board.iter().map(|(path, json)| (path.as_str(), json.as_str()));
         if board.root().to_string() != meta("root")? || !stored.eq(board.visible().iter()) {
@@ -268,6 +283,10 @@ impl LiveStore {
             tracing::info!(workspace = %self.workspace, reason, "the live state is made anew from the log");
             self.anew()
         });
+        if !made_anew && read.meta.get("run") != Some(&read.run) {
+            tracing::info!(workspace = %self.workspace, "the Redis was started anew; what follows is a new generation");
+            loaded.generation = new_generation();
+        }
         let mut connection = self.connection().await?;
         let mut call = self.acquire.prepare_invoke();
         for key in self.keys.of_state() {
@@ -276,7 +295,7 @@ impl LiveStore {
         let as_read = |name: &str| read.meta.get(name).map_or("", String::as_str);
         call.arg(&self.owner).arg(as_read("generation")).arg(as_read("seq")).arg(u8::from(made_anew));
         call.arg(&loaded.generation).arg(FORMAT).arg(settings_text(&self.settings));
-        call.arg(loaded.board.root().to_string());
+        call.arg(loaded.board.root().to_string()).arg(&read.run);
         let visible = loaded.board.visible();
         call.arg(if made_anew { visible.len() } else { 0 });
         if made_anew {
@@ -287,7 +306,8 @@ impl LiveStore {
         for partition in partitions {
             call.arg(slice_name(topic, *partition));
         }
-        let answer: redis::Value = call.invoke_async(&mut connection).await.map_err(|error| self.failed(error))?;
+        let answer: Result<redis::Value, RedisError> = invoke(&call, &self.keys, &mut connection).await;
+        let answer = answer.map_err(|error| self.failed(error))?;
         // Anything but a list: the state changed since it was read.
         let Ok(numbers) = redis::from_redis_value::<Vec<i64>>(answer) else { return Ok(None) };
         let mut positions = Vec::with_capacity(partitions.len());
@@ -299,6 +319,7 @@ impl LiveStore {
             let (partition, next_offset, epoch) = (*partition, NextOffset(next), Epoch(epoch));
             positions.push(Position { partition, next_offset, epoch, parked });
         }
+        self.reached = loaded.seq;
         self.loaded = Some(loaded);
         Ok(Some(positions))
     }
@@ -307,7 +328,7 @@ impl LiveStore {
     fn anew(&self) -> Loaded {
         let board = Board::new(self.workspace.clone(), self.settings.clone());
         let sizes = [board.visible().len(), 0, 0];
-        let generation = uuid::Uuid::new_v4().simple().to_string();
+        let generation = new_generation();
         let (progress, parked) = (BTreeMap::new(), BTreeMap::new());
         Loaded { board, generation, seq: 0, version: 0, progress, parked, sizes }
     }
@@ -317,16 +338,19 @@ impl LiveStore {
         let mut connection = self.connection().await?;
         let mut call = self.claim.prepare_invoke();
         call.key(&self.keys.meta).arg(&self.owner);
-        let claimed: Result<(), redis::RedisError> = call.invoke_async(&mut connection).await;
+        let claimed: Result<(), RedisError> = call.invoke_async(&mut connection).await;
         claimed.map_err(|error| self.failed(error))
     }
 
     /// Reads the state again after a write whose outcome is not known.
     async fn reload(&mut self, batch: &Batch) -> Result<(), StoreError> {
         let read = self.read().await?;
+        let reached = read.meta.get("seq").and_then(|seq| seq.parse::<u64>().ok());
         match read.meta.get("owner") {
             None => return Err(self.lost(batch)),
             Some(owner) if *owner != self.owner => return Err(fenced(batch, None)),
+            // Whoever acquires it sees that this Redis was started anew.
+            Some(_) if reached < Some(self.reached) => return Err(self.rewound(batch)),
             Some(_) => {}
         }
         match self.restore(&read) {
@@ -346,6 +370,17 @@ impl LiveStore {
         self.loaded = None;
         self.loss.tell();
         fenced(batch, None)
+    }
+
+    fn rewound(&mut self, batch: &Batch) -> StoreError {
+        self.tell_rewound();
+        self.loaded = None;
+        fenced(batch, None)
+    }
+
+    fn tell_rewound(&self) {
+        tracing::warn!(workspace = %self.workspace, "Redis came back with an older state; it goes on from there");
+        self.loss.tell();
     }
 
     /// Our own records of the batch, decoded; nothing is changed where one cannot be.
@@ -411,15 +446,15 @@ impl Store for LiveStore {
             call.arg(size);
         }
         let root = loaded.board.root();
-        let watermark = serde_json::to_string(&loaded.board.watermark()).map_err(StoreError::unavailable)?;
-        call.arg(uuid::Uuid::new_v4().simple().to_string()).arg(loaded.version).arg(root.to_string()).arg(watermark);
+        let heard = serde_json::to_string(loaded.board.heard()).map_err(StoreError::unavailable)?;
+        call.arg(uuid::Uuid::new_v4().simple().to_string()).arg(loaded.version).arg(root.to_string()).arg(heard);
         if loaded.version > before {
             let delta = Delta { version: loaded.version, changes: changes.clone(), hash: root };
             call.arg(serde_json::to_string(&delta).map_err(StoreError::unavailable)?);
         } else {
             call.arg("");
         }
-        call.arg(DELTAS_KEPT);
+        call.arg(DELTAS_KEPT).arg(self.delta_bytes_kept);
         call.arg(batch.slices.len());
         for slice in &batch.slices {
             let name = slice_name(&batch.topic, slice.partition);
@@ -462,18 +497,20 @@ impl Store for LiveStore {
         fault::pass(Point::AfterWrite);
         // Also where nobody waits for the answer any more: the engine's patience ends at some time.
         self.uncertain = true;
-        let answer: Result<String, redis::RedisError> = call.invoke_async(&mut connection).await;
+        let answer: Result<String, RedisError> = invoke(&call, &self.keys, &mut connection).await;
         match answer.as_deref() {
             Ok("ok") => {
                 fault::pass(Point::AfterCommit);
                 let (agents, calls) = loaded.board.remembered();
                 loaded.sizes = [loaded.board.visible().len(), agents, calls];
                 loaded.seq += 1;
+                self.reached = loaded.seq;
                 self.loaded = Some(loaded);
                 self.uncertain = false;
                 Ok(())
             }
             Ok("lost") => Err(self.lost(batch)),
+            Ok("rewound") => Err(self.rewound(batch)),
             Ok(refusal) => Err(fenced(batch, refusal.strip_prefix("fenced:"))),
             Err(_) => {
                 let Err(error) = answer else { return Ok(()) };
@@ -483,21 +520,26 @@ impl Store for LiveStore {
     }
 
     async fn beat(&mut self, lag: Option<Lag>) -> Result<(), StoreError> {
-        let Some(generation) = self.loaded.as_ref().map(|loaded| loaded.generation.clone()) else {
+        let Some((generation, seq)) = self.loaded.as_ref().map(|loaded| (loaded.generation.clone(), loaded.seq)) else {
             return Ok(());
         };
         let mut connection = self.connection().await?;
         let mut call = self.beat.prepare_invoke();
         call.key(&self.keys.meta).key(&self.keys.pulse);
-        call.arg(&self.owner).arg(generation);
+        call.arg(&self.owner).arg(generation).arg(seq);
         match lag {
-            Some(lag) => call.arg(lag.facts).arg(lag.millis),
-            None => call.arg("").arg(""),
+            Some(lag) => {
+                call.arg(lag.facts).arg(lag.millis).arg(u64::try_from(lag.age.as_millis()).unwrap_or(u64::MAX))
+            }
+            None => call.arg("").arg("").arg(""),
         };
-        let answer: String = call.invoke_async(&mut connection).await.map_err(|error| self.failed(error))?;
+        let answer: Result<String, RedisError> = invoke(&call, &self.keys, &mut connection).await;
+        let answer = answer.map_err(|error| self.failed(error))?;
         if answer == "lost" {
             tracing::warn!(workspace = %self.workspace, "the live state is gone from Redis; it is rebuilt from the log");
             self.loss.tell();
+        } else if answer == "rewound" {
+            self.tell_rewound();
         }
         Ok(())
     }
@@ -505,6 +547,10 @@ impl Store for LiveStore {
 
 fn slice_name(topic: &str, partition: i32) -> String {
     format!("{topic}/{partition}")
+}
+
+fn new_generation() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
 }
 
 fn next_offsets(progress: &BTreeMap<String, i64>) -> BTreeMap<String, i64> {

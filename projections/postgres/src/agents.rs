@@ -1,4 +1,4 @@
-//! Agents: add the batch's entries to the timelines, compute the changed tails anew, write the difference.
+//! Agents: load the tails of the timelines that the batch changes, compute them anew, write the difference.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,125 +16,208 @@ use helix_schemas::{
 use sqlx::{PgConnection, Row as _, postgres::PgRow, types::Uuid};
 
 use crate::{
-    PostgresError,
+    AllSettings, PostgresError,
     batch::{Arrived, Changes},
     columns::Table,
-    rows::{self, bad, moment, to_sql},
+    memory::Memory,
+    rows::{self, Difference, bad, moment, to_sql},
+    tail::Tail,
 };
 
 const TIMELINE: &str = "agent_timeline";
 const REGISTERS: &str = "agent_registers";
+/// Earlier than every fact.
+const BEGINNING: OccurredAt = OccurredAt::from_millis(i64::MIN);
 
 type Key = (WorkspaceId, AgentId);
 
-/// One agent of the batch.
-struct Tail {
-    /// What must be computed anew.
-    stale: StaleTail,
-    /// The entries it is computed from.
+/// What a batch adds to one agent's timeline.
+#[derive(Default)]
+struct Added {
     entries: Vec<Entry>,
+    /// The places of the facts behind them.
+    facts: Vec<usize>,
 }
 
-/// What is held of an agent besides its timeline.
-#[derive(Default)]
-struct Present {
-    registers: Registers,
+/// One agent of the batch.
+struct Agent {
+    key: Key,
+    added: Added,
+    /// What is known of it.
+    tail: Tail,
+    /// What of that must be computed anew.
+    stale: StaleTail,
+    /// Its row, as stored.
     row: Option<AgentRow>,
 }
 
-pub(crate) async fn apply(
+/// The agents of a batch with what is stored of them.
+pub(crate) struct Loaded(Vec<Agent>);
+
+/// What is to be written of agents.
+#[derive(Default)]
+pub(crate) struct Folded {
+    timeline: Table,
+    new_registers: Table,
+    changed_registers: Table,
+    intervals: Difference<IntervalRow>,
+    presents: Difference<AgentRow>,
+    tails: Vec<(Key, Tail)>,
+}
+
+/// What the batch adds, and what it adds to: remembered, or else read.
+pub(crate) async fn load(
     tx: &mut PgConnection,
     facts: &[Arrived],
-    changes: &mut Changes,
-) -> Result<(), PostgresError> {
-    let mut added = add_entries(tx, facts).await?;
-    if added.changed.is_empty() {
-        return Ok(());
+    memory: &mut Memory,
+) -> Result<Loaded, PostgresError> {
+    let (mut agents, mut unknown) = (Vec::new(), Vec::new());
+    for (key, added) in added(tx, facts).await? {
+        let earliest = added.earliest();
+        let remembered = memory.agents.take(&key).and_then(|tail| Some((tail.stale(earliest)?, tail)));
+        match remembered {
+            Some((stale, tail)) => {
+                let last = tail.intervals.last().zip(tail.registers.as_ref());
+                let row = last.and_then(|(last, registers)| AgentRow::of(&key.0, &key.1, last, registers));
+                agents.push(Agent { key, added, tail, stale, row });
+            }
+            None => unknown.push((key, added)),
+        }
     }
-    let tails = load_tails(tx, &mut added).await?;
-    let mut presents = load_presents(tx, &added.changed).await?;
-    join_registers(tx, facts, &added.new, &mut presents).await?;
+    if !unknown.is_empty() {
+        agents.extend(read(tx, unknown).await?);
+    }
+    Ok(Loaded(agents))
+}
 
-    let mut gone: Vec<IntervalRow> = Vec::new();
-    let mut written: Vec<IntervalRow> = Vec::new();
-    let mut written_presents: Vec<AgentRow> = Vec::new();
-    for (key, tail) in tails {
-        let (workspace, agent) = &key;
-        let row = |interval| IntervalRow { workspace: workspace.clone(), agent: agent.clone(), interval };
-        let computed = intervals(tail.stale.before.as_ref(), &tail.entries);
-        let last = computed.last().cloned().or(tail.stale.before);
+async fn read(tx: &mut PgConnection, unknown: Vec<(Key, Added)>) -> Result<Vec<Agent>, PostgresError> {
+    let mut agents: Vec<Agent> = Vec::with_capacity(unknown.len());
+    let stored = load_intervals(tx, &unknown).await?;
+    for ((key, added), stored) in unknown.into_iter().zip(stored) {
+        let stale = StaleTail::of(stored, added.earliest());
+        // What lies further back was asked for to find out where to begin; its entries are not.
+        let intervals = stale.before.iter().chain(&stale.stored).cloned().collect();
+        let tail = Tail { whole: stale.from.is_none(), intervals, ..Tail::default() };
+        agents.push(Agent { key, added, tail, stale, row: None });
+    }
+    load_entries(tx, &mut agents).await?;
+    load_presents(tx, &mut agents).await?;
+    Ok(agents)
+}
+
+/// Computes the changed tails anew. No database: it may go on beside one.
+pub(crate) fn fold(
+    facts: &[Arrived],
+    loaded: Loaded,
+    settings: &AllSettings,
+    changes: &mut Changes,
+) -> Result<Folded, PostgresError> {
+    let mut folded = Folded::default();
+    for Agent { key, added, mut tail, stale, row: row_before } in loaded.0 {
+        let (workspace, name) = &key;
+        let mut registers = tail.registers.clone().unwrap_or_default();
+        for Arrived { fact, offset, .. } in added.facts.iter().filter_map(|place| facts.get(*place)) {
+            registers.join(fact, offset.0);
+        }
+        folded.registers(&key, tail.registers.as_ref(), &registers)?;
+        added.entries.iter().for_each(|entry| tell(&mut folded.timeline, workspace, name, entry));
+        let mut entries = tail.take_entries(&stale);
+        entries.extend(added.entries);
+        let computed = intervals(stale.before.as_ref(), &entries);
+        let last = computed.last().or(stale.before.as_ref());
+        // Entries are never taken back, so an agent that has a state keeps one.
+        if let Some(after) = last.and_then(|last| AgentRow::of(workspace, name, last, &registers)) {
+            folded.presents.row(settings, changes, row_before.as_ref(), Some(&after));
+        }
+        tail.put(&stale, entries, &computed);
+        let row = |interval| IntervalRow { workspace: workspace.clone(), agent: name.clone(), interval };
         let mut stored: BTreeMap<OccurredAt, Interval> =
-            tail.stale.stored.into_iter().map(|interval| (interval.started_at, interval)).collect();
+            stale.stored.into_iter().map(|interval| (interval.started_at, interval)).collect();
         for interval in computed {
             let before = stored.remove(&interval.started_at);
-            if before.as_ref() == Some(&interval) {
-                continue;
+            if before.as_ref() != Some(&interval) {
+                folded.intervals.row(settings, changes, before.map(row).as_ref(), Some(&row(interval)));
             }
-            before.into_iter().for_each(|before| changes.subtract(workspace, &row(before)));
-            let interval = row(interval);
-            changes.add(workspace, &interval);
-            written.push(interval);
         }
         for interval in stored.into_values().map(row) {
-            changes.subtract(workspace, &interval);
-            gone.push(interval);
+            folded.intervals.row(settings, changes, Some(&interval), None);
         }
-        let held = presents.remove(&key).unwrap_or_default();
-        let present = last.and_then(|last| AgentRow::of(workspace, agent, &last, &held.registers));
-        // Entries are never taken back, so an agent that has a state keeps one.
-        if let Some(present) = present
-            && held.row.as_ref() != Some(&present)
-        {
-            held.row.iter().for_each(|before| changes.subtract(workspace, before));
-            changes.add(workspace, &present);
-            written_presents.push(present);
-        }
+        tail.registers = Some(registers);
+        folded.tails.push((key, tail));
     }
-    rows::delete(tx, &gone).await?;
-    rows::upsert(tx, &written).await?;
-    rows::upsert(tx, &written_presents).await
+    Ok(folded)
 }
 
-/// What a batch added to the timelines.
-#[derive(Default)]
-struct Added {
-    /// For each agent the earliest moment at which something was added.
-    changed: BTreeMap<Key, OccurredAt>,
-    /// The new entries.
-    entries: BTreeMap<Key, Vec<Entry>>,
-    /// The facts behind them, each by the arrival that counts.
-    new: BTreeSet<(FactId, i64)>,
-}
-
-/// Adds entries that are new; a repeat adds nothing.
-async fn add_entries(tx: &mut PgConnection, facts: &[Arrived]) -> Result<Added, PostgresError> {
-    let mut table = Table::default();
-    let mut told: Vec<(Key, Entry)> = Vec::new();
-    for Arrived { fact, offset, .. } in facts {
-        let Some((agent, entry)) = Entry::of(fact, offset.0) else {
-            continue;
+impl Folded {
+    fn registers(&mut self, key: &Key, before: Option<&Registers>, after: &Registers) -> Result<(), PostgresError> {
+        let table = match before {
+            None => &mut self.new_registers,
+            Some(before) if before == after => return Ok(()),
+            Some(_) => &mut self.changed_registers,
         };
-        tell(&mut table, &fact.workspace, &agent, &entry);
-        told.push(((fact.workspace.clone(), agent), entry));
+        table.text("workspace_id", Some(key.0.as_str()));
+        table.text("agent_id", Some(key.1.as_str()));
+        table.bytes("registers", &serde_json::to_vec(after).map_err(|error| bad(REGISTERS, error))?);
+        table.end_row();
+        Ok(())
     }
-    // A repeat within the batch meets the row of the first: the earlier arrival stays, as between batches.
-    let key = ["fact_id", "workspace_id"];
-    let inserted = table.insert_new(tx, TIMELINE, &key, "fact_id, arrival").await?;
-    let mut added = Added::default();
-    for row in &inserted {
-        added.new.insert((FactId::from_uuid(row.try_get::<Uuid, _>(0)?), row.try_get(1)?));
+
+    /// Gives the tails as they are now.
+    pub(crate) async fn write(self, tx: &mut PgConnection) -> Result<Vec<(Key, Tail)>, PostgresError> {
+        self.timeline.insert(tx, TIMELINE).await?;
+        self.changed_registers.update(tx, REGISTERS, &["workspace_id", "agent_id"]).await?;
+        self.new_registers.insert(tx, REGISTERS).await?;
+        self.intervals.write(tx).await?;
+        self.presents.write(tx).await?;
+        Ok(self.tails)
     }
-    for (key, entry) in told {
-        if !added.new.contains(&(entry.fact, entry.arrival)) {
-            continue;
+}
+
+impl Added {
+    /// The moment from which on the agent's story changes.
+    fn earliest(&self) -> OccurredAt {
+        self.entries.iter().map(|entry| entry.at).min().unwrap_or(BEGINNING)
+    }
+}
+
+/// What the batch adds to the timelines; a repeat adds nothing, neither of a fact that is stored nor of one before it in
+/// the batch: the earlier arrival stays.
+async fn added(tx: &mut PgConnection, facts: &[Arrived]) -> Result<BTreeMap<Key, Added>, PostgresError> {
+    let mut told: Vec<Option<(usize, AgentId, Entry)>> = Vec::new();
+    let (mut ids, mut workspaces): (Vec<Uuid>, Vec<&str>) = (Vec::new(), Vec::new());
+    let mut seen: BTreeSet<(FactId, &WorkspaceId)> = BTreeSet::new();
+    for (place, Arrived { fact, offset, .. }) in facts.iter().enumerate() {
+        if let Some((agent, entry)) = Entry::of(fact, offset.0)
+            && seen.insert((entry.fact, &fact.workspace))
+        {
+            ids.push(entry.fact.uuid());
+            workspaces.push(fact.workspace.as_str());
+            told.push(Some((place, agent, entry)));
         }
-        match added.changed.get_mut(&key) {
-            Some(earliest) => *earliest = entry.at.min(*earliest),
-            None => {
-                added.changed.insert(key.clone(), entry.at);
-            }
+    }
+    if told.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let repeats = sqlx::query(
+        "select asked.place
+         from unnest($1::uuid[], $2::text[]) with ordinality as asked (fact_id, workspace_id, place)
+         join agent_timeline as held on held.fact_id = asked.fact_id and held.workspace_id = asked.workspace_id",
+    )
+    .bind(&ids)
+    .bind(&workspaces)
+    .fetch_all(tx)
+    .await?;
+    for row in &repeats {
+        if let Some(told) = told.get_mut(rows::place(row)?) {
+            *told = None;
         }
-        added.entries.entry(key).or_default().push(entry);
+    }
+    let mut added: BTreeMap<Key, Added> = BTreeMap::new();
+    for (place, agent, entry) in told.into_iter().flatten() {
+        let Some(Arrived { fact, .. }) = facts.get(place) else { continue };
+        let added = added.entry((fact.workspace.clone(), agent)).or_default();
+        added.entries.push(entry);
+        added.facts.push(place);
     }
     Ok(added)
 }
@@ -161,9 +244,9 @@ fn tell(table: &mut Table, workspace: &WorkspaceId, agent: &AgentId, entry: &Ent
 
 type Columns<'a> = (Vec<&'a str>, Vec<&'a str>, Vec<DateTime<Utc>>);
 
-fn columns<'a>(changed: impl Iterator<Item = (&'a Key, OccurredAt)>) -> Columns<'a> {
+fn columns<'a>(from: impl Iterator<Item = (&'a Key, OccurredAt)>) -> Columns<'a> {
     let mut columns: Columns<'a> = (Vec::new(), Vec::new(), Vec::new());
-    for ((workspace, agent), at) in changed {
+    for ((workspace, agent), at) in from {
         columns.0.push(workspace.as_str());
         columns.1.push(agent.as_str());
         columns.2.push(to_sql(at));
@@ -171,9 +254,9 @@ fn columns<'a>(changed: impl Iterator<Item = (&'a Key, OccurredAt)>) -> Columns<
     columns
 }
 
-async fn load_tails(tx: &mut PgConnection, added: &mut Added) -> Result<Vec<(Key, Tail)>, PostgresError> {
-    let keys: Vec<&Key> = added.changed.keys().collect();
-    let (workspaces, agents, moments) = columns(added.changed.iter().map(|(key, at)| (key, *at)));
+/// The stored intervals that may change, with what they rest on: for each agent, in the order given.
+async fn load_intervals(tx: &mut PgConnection, of: &[(Key, Added)]) -> Result<Vec<Vec<Interval>>, PostgresError> {
+    let (workspaces, agents, moments) = columns(of.iter().map(|(key, added)| (key, added.earliest())));
     // From the second last interval that a state fact began before the change: it is the context, what follows is computed
     // anew. All of them where there are no two such.
     let found = sqlx::query(
@@ -202,30 +285,18 @@ async fn load_tails(tx: &mut PgConnection, added: &mut Added) -> Result<Vec<(Key
     .bind(&moments)
     .fetch_all(&mut *tx)
     .await?;
-    let mut stored: Vec<Vec<Interval>> = vec![Vec::new(); keys.len()];
+    let mut stored: Vec<Vec<Interval>> = vec![Vec::new(); of.len()];
     for row in &found {
         if let Some(intervals) = stored.get_mut(rows::place(row)?) {
             intervals.push(rows::interval(row, 1)?);
         }
     }
-    let mut tails: Vec<Tail> = Vec::with_capacity(keys.len());
-    for (changed_at, stored) in added.changed.values().zip(stored) {
-        tails.push(Tail { stale: StaleTail::of(stored, *changed_at), entries: Vec::new() });
-    }
-    load_entries(tx, &keys, &mut tails).await?;
-    let keys: Vec<Key> = keys.into_iter().cloned().collect();
-    for (key, tail) in keys.iter().zip(&mut tails) {
-        tail.entries.extend(added.entries.remove(key).unwrap_or_default());
-    }
-    Ok(keys.into_iter().zip(tails).collect())
+    Ok(stored)
 }
 
-/// Loads what was there before this batch.
-async fn load_entries(tx: &mut PgConnection, keys: &[&Key], tails: &mut [Tail]) -> Result<(), PostgresError> {
-    let beginning = OccurredAt::from_millis(i64::MIN);
-    let from = keys.iter().copied().zip(tails.iter().map(|tail| tail.stale.from.unwrap_or(beginning)));
+async fn load_entries(tx: &mut PgConnection, of: &mut [Agent]) -> Result<(), PostgresError> {
+    let from = of.iter().map(|agent| (&agent.key, agent.stale.from.unwrap_or(BEGINNING)));
     let (workspaces, agents, moments) = columns(from);
-    // What this very transaction inserted is at hand.
     let found = sqlx::query(
         "select asked.place, held.occurred_at, held.arrival, held.fact_id, held.state, held.reason, held.call_id, held.rests_on
          from unnest($1::text[], $2::text[], $3::timestamptz[]) with ordinality
@@ -233,7 +304,7 @@ async fn load_entries(tx: &mut PgConnection, keys: &[&Key], tails: &mut [Tail]) 
          join agent_timeline as held
            on held.workspace_id = asked.workspace_id and held.agent_id = asked.agent_id
           and held.occurred_at >= asked.from_at - $4::bigint * interval '1 millisecond'
-         where (held.state is null or held.occurred_at >= asked.from_at) and held.xmin <> pg_current_xact_id()::xid",
+         where (held.state is null or held.occurred_at >= asked.from_at)",
     )
     .bind(&workspaces)
     .bind(&agents)
@@ -242,8 +313,8 @@ async fn load_entries(tx: &mut PgConnection, keys: &[&Key], tails: &mut [Tail]) 
     .fetch_all(tx)
     .await?;
     for row in &found {
-        if let Some(tail) = tails.get_mut(rows::place(row)?) {
-            tail.entries.push(entry(row)?);
+        if let Some(agent) = of.get_mut(rows::place(row)?) {
+            agent.tail.entries.push(entry(row)?);
         }
     }
     Ok(())
@@ -261,12 +332,8 @@ fn entry(row: &PgRow) -> Result<Entry, PostgresError> {
     Ok(Entry { at: moment(row.try_get(1)?), arrival: row.try_get(2)?, fact: FactId::from_uuid(row.try_get(3)?), says })
 }
 
-async fn load_presents(
-    tx: &mut PgConnection,
-    changed: &BTreeMap<Key, OccurredAt>,
-) -> Result<BTreeMap<Key, Present>, PostgresError> {
-    let keys: Vec<&Key> = changed.keys().collect();
-    let (workspaces, agents, _) = columns(changed.iter().map(|(key, at)| (key, *at)));
+async fn load_presents(tx: &mut PgConnection, of: &mut [Agent]) -> Result<(), PostgresError> {
+    let (workspaces, agents, _) = columns(of.iter().map(|agent| (&agent.key, BEGINNING)));
     let found = sqlx::query(
         "select asked.place, known.registers, held.*
          from unnest($1::text[], $2::text[]) with ordinality as asked (workspace_id, agent_id, place)
@@ -278,55 +345,13 @@ async fn load_presents(
     .bind(&agents)
     .fetch_all(tx)
     .await?;
-    let mut presents = BTreeMap::new();
     for row in &found {
-        let Some(key) = keys.get(rows::place(row)?) else { continue };
-        let registers = match row.try_get::<Option<&[u8]>, _>("registers")? {
-            Some(bytes) => serde_json::from_slice(bytes).map_err(|error| bad(REGISTERS, error))?,
-            None => Registers::default(),
-        };
+        let Some(agent) = of.get_mut(rows::place(row)?) else { continue };
+        if let Some(bytes) = row.try_get::<Option<&[u8]>, _>("registers")? {
+            agent.tail.registers = Some(serde_json::from_slice(bytes).map_err(|error| bad(REGISTERS, error))?);
+        }
         let known: Option<&str> = row.try_get("workspace_id")?;
-        let held = known.map(|_| rows::agent_row(row)).transpose()?;
-        presents.insert((*key).clone(), Present { registers, row: held });
+        agent.row = known.map(|_| rows::agent_row(row)).transpose()?;
     }
-    Ok(presents)
-}
-
-/// Joins what the batch's new facts say of names and modes. A repeat comes later than its first arrival, so it must not
-/// be asked again.
-async fn join_registers(
-    tx: &mut PgConnection,
-    facts: &[Arrived],
-    new: &BTreeSet<(FactId, i64)>,
-    presents: &mut BTreeMap<Key, Present>,
-) -> Result<(), PostgresError> {
-    let mut learnt: BTreeMap<Key, Registers> = BTreeMap::new();
-    for Arrived { fact, offset, .. } in facts {
-        let Some(agent) = &fact.agent else { continue };
-        if !new.contains(&(fact.id, offset.0)) {
-            continue;
-        }
-        let key = (fact.workspace.clone(), agent.clone());
-        match learnt.get_mut(&key) {
-            Some(registers) => registers.join(fact, offset.0),
-            None => {
-                let mut registers = presents.get(&key).map(|present| present.registers.clone()).unwrap_or_default();
-                registers.join(fact, offset.0);
-                learnt.insert(key, registers);
-            }
-        }
-    }
-    let mut table = Table::default();
-    for (key, registers) in learnt {
-        let present = presents.entry(key.clone()).or_default();
-        if present.registers == registers {
-            continue;
-        }
-        table.text("workspace_id", Some(key.0.as_str()));
-        table.text("agent_id", Some(key.1.as_str()));
-        table.bytes("registers", &serde_json::to_vec(&registers).map_err(|error| bad(REGISTERS, error))?);
-        table.end_row();
-        present.registers = registers;
-    }
-    table.upsert(tx, REGISTERS, &["workspace_id", "agent_id"]).await
+    Ok(())
 }

@@ -1,37 +1,46 @@
 //! One transaction a batch: progress, what is parked, agents, calls, missed calls, books, roots.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{collections::BTreeSet, sync::Arc};
 
-use helix_fold::call::CallState;
 use helix_runtime::{
     Batch, StoreError,
     fault::{self, Point},
 };
-use helix_schemas::{
-    fact::Fact,
-    names::{CallId, WorkspaceId},
-};
+use helix_schemas::names::WorkspaceId;
 use sqlx::PgConnection;
 
 use crate::{
     AllSettings, PostgresError, agents,
     batch::{Arrived, Changes},
     books, calls,
+    decode::WORTH_SHARING,
     generation::Generation,
+    memory::Memory,
     missed, parked, progress, roots,
     store::PostgresStore,
 };
 
-pub(crate) async fn apply(store: &PostgresStore, batch: &Batch, facts: &[Arrived]) -> Result<(), StoreError> {
+pub(crate) async fn apply(
+    store: &mut PostgresStore,
+    batch: &Batch,
+    facts: Arc<Vec<Arrived>>,
+) -> Result<(), StoreError> {
+    // Lost, unless the batch is committed.
+    let mut memory = std::mem::take(&mut store.memory);
+    let projection = store.generation.projection();
     let mut tx = store.pool.begin().await.map_err(StoreError::unavailable)?;
-    progress::advance(&mut tx, store.generation.projection(), batch).await?;
+    progress::advance(&mut tx, projection, batch).await?;
     if store.generation == Generation::Standby {
         not_past_the_live_one(&mut tx, batch).await?;
     }
-    parked::store(&mut tx, store.generation.projection(), batch, store.only.as_ref()).await?;
-    apply_facts(&mut tx, store.generation, &store.settings, facts, &mut Changes::default()).await?;
+    parked::store(&mut tx, projection, batch, store.only.as_ref()).await?;
+    let mut changes = Changes::default();
+    begin(&mut tx, store.generation, &facts, &mut changes).await?;
+    memory.check(&mut tx, projection, batch).await?;
+    apply_facts(&mut tx, store, facts, &mut memory, &mut changes).await?;
     fault::pass(Point::AfterWrite);
     tx.commit().await.map_err(StoreError::unavailable)?;
+    store.memory = memory;
     fault::pass(Point::AfterCommit);
     Ok(())
 }
@@ -52,30 +61,64 @@ struct AheadOfLive {
     partition: i32,
 }
 
-pub(crate) async fn apply_facts(
+/// Locks the workspaces of facts that are to be applied.
+pub(crate) async fn begin(
     tx: &mut PgConnection,
     generation: Generation,
-    settings: &AllSettings,
     facts: &[Arrived],
+    changes: &mut Changes,
+) -> Result<(), PostgresError> {
+    changes.written_by(facts);
+    lock(tx, generation, changes.writer.keys()).await
+}
+
+/// Applies facts whose workspaces are locked.
+///
+/// Folding and the database go on at once: while the agents are folded, the calls are read, and while the calls are folded,
+/// the agents are written.
+pub(crate) async fn apply_facts(
+    tx: &mut PgConnection,
+    store: &PostgresStore,
+    facts: Arc<Vec<Arrived>>,
+    memory: &mut Memory,
     changes: &mut Changes,
 ) -> Result<(), PostgresError> {
     if facts.is_empty() {
         return Ok(());
     }
-    changes.written_by(facts);
-    lock(tx, generation, changes.writer.keys()).await?;
-    agents::apply(tx, facts, changes).await?;
-    fault::pass(Point::MidBatch);
-    let mut by_call: BTreeMap<(&WorkspaceId, &CallId), Vec<&Fact>> = BTreeMap::new();
-    for Arrived { fact, .. } in facts {
-        if let (true, Some(call)) = (CallState::concerns(fact), &fact.call) {
-            by_call.entry((&fact.workspace, call)).or_default().push(fact);
-        }
+    let settings = &store.settings;
+    let of_agents = agents::load(tx, &facts, memory).await?;
+    let fold = folding(&facts, settings, changes, move |facts, settings, changes| {
+        agents::fold(facts, of_agents, settings, changes)
+    });
+    let (of_calls, (of_agents, changed)) = tokio::try_join!(calls::load(tx, &facts), fold)?;
+    changes.join(changed);
+    let fold = folding(&facts, settings, changes, move |facts, settings, changes| {
+        calls::fold(facts, of_calls, settings, changes)
+    });
+    let (tails, (of_calls, changed)) = tokio::try_join!(of_agents.write(tx), fold)?;
+    changes.join(changed);
+    for (agent, tail) in tails {
+        memory.agents.put(agent, tail);
     }
-    let touched = calls::apply(tx, settings, &by_call, changes).await?;
+    fault::pass(Point::MidBatch);
+    let touched = of_calls.write(tx).await?;
     missed::apply(tx, settings, &touched, changes).await?;
     books::apply(tx, settings, &touched, changes).await?;
-    roots::store(tx, generation, &changes.by_writer).await
+    roots::store(tx, store.generation, &changes.by_writer).await
+}
+
+/// Folds on a thread of its own, where that is worth it; gives what it changed beside what it made.
+async fn folding<T: Send + 'static>(
+    facts: &Arc<Vec<Arrived>>,
+    settings: &Arc<AllSettings>,
+    changes: &Changes,
+    fold: impl FnOnce(&[Arrived], &AllSettings, &mut Changes) -> Result<T, PostgresError> + Send + 'static,
+) -> Result<(T, Changes), PostgresError> {
+    let (facts, settings, mut changes) = (Arc::clone(facts), Arc::clone(settings), changes.apart());
+    let worth_it = facts.len() >= WORTH_SHARING;
+    let work = move || fold(&facts, &settings, &mut changes).map(|folded| (folded, changes));
+    if worth_it { tokio::task::spawn_blocking(work).await? } else { work() }
 }
 
 /// Takes the workspaces one after the other, always in the same order: two instances that work facts of one hospital

@@ -68,6 +68,25 @@ impl Changes {
         }
     }
 
+    /// For another part of the same batch, to be worked apart from this one and [`Self::join`]ed to it.
+    pub(crate) fn apart(&self) -> Self {
+        Self {
+            writer: self.writer.clone(),
+            by_writer: BTreeMap::new(),
+            seen: self.seen.as_ref().map(|_| BTreeMap::new()),
+        }
+    }
+
+    /// Takes what another part changed: rows of other tables.
+    pub(crate) fn join(&mut self, other: Self) {
+        for (place, change) in other.by_writer {
+            self.by_writer.entry(place).or_default().merge(&change);
+        }
+        if let (Some(seen), Some(others)) = (&mut self.seen, other.seen) {
+            seen.extend(others);
+        }
+    }
+
     fn of(&mut self, workspace: &WorkspaceId) -> &mut roots::Change {
         let partition = self.writer.get(workspace).copied().unwrap_or_default();
         self.by_writer.entry((workspace.clone(), partition)).or_default()

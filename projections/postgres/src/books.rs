@@ -13,7 +13,7 @@ use crate::{
     batch::Changes,
     calls::Touched,
     connect,
-    rows::{self, to_date},
+    rows::{self, Difference, to_date},
 };
 
 pub(crate) async fn apply(
@@ -37,22 +37,13 @@ pub(crate) async fn apply(
         return Ok(());
     }
     let held = load(tx, &changed).await?;
-    let (mut written, mut gone) = (Vec::new(), Vec::new());
+    let mut written = Difference::default();
     for (mut row, held) in changed.into_iter().zip(held) {
-        let workspace = row.workspace.clone();
-        if let Some(held) = &held {
-            changes.subtract(&workspace, held);
-            row.counts.add(&held.counts);
-        }
-        if !row.counts.is_empty() {
-            changes.add(&workspace, &row);
-            written.push(row);
-        } else if held.is_some() {
-            gone.push(row);
-        }
+        held.iter().for_each(|held: &QueueDayRow| row.counts.add(&held.counts));
+        let counted = (!row.counts.is_empty()).then_some(&row);
+        written.row(settings, changes, held.as_ref(), counted);
     }
-    rows::delete(tx, &gone).await?;
-    rows::upsert(tx, &written).await
+    written.write(tx).await
 }
 
 /// What is stored of these queues and days, in their order.

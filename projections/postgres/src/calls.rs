@@ -1,4 +1,4 @@
-//! Calls and their legs: load the joins of the batch's calls, join, write back what changed.
+//! Calls and their legs: load the joins of the batch's calls, join, write what changed.
 
 use std::collections::BTreeMap;
 
@@ -6,17 +6,14 @@ use helix_fold::{
     call::{CallLegRow, CallRow, CallRows, CallState, Handling},
     row::Columns as _,
 };
-use helix_schemas::{
-    fact::Fact,
-    names::{CallId, WorkspaceId},
-};
+use helix_schemas::names::{CallId, WorkspaceId};
 use sqlx::{PgConnection, Row as _};
 
 use crate::{
     AllSettings, PostgresError,
-    batch::Changes,
+    batch::{Arrived, Changes},
     columns::Table,
-    rows::{self, bad},
+    rows::{self, Difference, bad},
 };
 
 const STATES: &str = "call_states";
@@ -34,111 +31,122 @@ pub(crate) struct Touched {
 /// What is stored of a call.
 #[derive(Default)]
 struct Held {
-    state: CallState,
+    /// Absent where nothing is.
+    state: Option<CallState>,
     row: Option<CallRow>,
     legs: Vec<CallLegRow>,
 }
 
-/// What is to be written.
-#[derive(Default)]
-struct Written {
-    states: Table,
-    legs: Vec<CallLegRow>,
-    legs_gone: Vec<CallLegRow>,
+/// The calls of a batch, each with the places of its facts.
+type ByCall = BTreeMap<(WorkspaceId, CallId), Vec<usize>>;
+
+/// The calls of a batch with what is stored of them.
+pub(crate) struct Loaded {
+    by_call: ByCall,
+    /// In the order of `by_call`.
+    held: Vec<Held>,
 }
 
-pub(crate) type ByCall<'a> = BTreeMap<(&'a WorkspaceId, &'a CallId), Vec<&'a Fact>>;
+/// What is to be written of calls, and what changed.
+#[derive(Default)]
+pub(crate) struct Folded {
+    new_states: Table,
+    changed_states: Table,
+    rows: Difference<CallRow>,
+    legs: Difference<CallLegRow>,
+    touched: Vec<Touched>,
+}
 
-pub(crate) async fn apply(
-    tx: &mut PgConnection,
-    settings: &AllSettings,
-    by_call: &ByCall<'_>,
-    changes: &mut Changes,
-) -> Result<Vec<Touched>, PostgresError> {
-    if by_call.is_empty() {
-        return Ok(Vec::new());
+pub(crate) async fn load(tx: &mut PgConnection, facts: &[Arrived]) -> Result<Loaded, PostgresError> {
+    let mut by_call = ByCall::new();
+    for (place, Arrived { fact, .. }) in facts.iter().enumerate() {
+        if let (true, Some(call)) = (CallState::concerns(fact), &fact.call) {
+            by_call.entry((fact.workspace.clone(), call.clone())).or_default().push(place);
+        }
     }
-    let held = load(tx, by_call).await?;
-    let mut written = Written::default();
-    let mut touched: Vec<Touched> = Vec::with_capacity(by_call.len());
-    for (((workspace, call), facts), Held { mut state, row: before, legs: legs_before }) in by_call.iter().zip(held) {
+    let held = load_held(tx, &by_call).await?;
+    Ok(Loaded { by_call, held })
+}
+
+/// Joins the batch's facts. No database: it may go on beside one.
+pub(crate) fn fold(
+    facts: &[Arrived],
+    loaded: Loaded,
+    settings: &AllSettings,
+    changes: &mut Changes,
+) -> Result<Folded, PostgresError> {
+    let mut folded = Folded::default();
+    for (((workspace, call), places), held) in loaded.by_call.into_iter().zip(loaded.held) {
         let handling_of = |state: &CallState, row: &CallRow| match row.is_missed() {
             true => state.handling(),
             false => Handling::default(),
         };
+        let Held { state, row: before, legs: legs_before } = held;
+        let known = state.is_some();
+        let mut state = state.unwrap_or_default();
         let handling_before = before.as_ref().map_or_else(Handling::default, |row| handling_of(&state, row));
         let mut learnt = false;
-        for fact in facts {
+        for Arrived { fact, .. } in places.into_iter().filter_map(|place| facts.get(place)) {
             learnt |= state.apply(fact);
         }
         if !learnt {
             continue;
         }
-        let Some(CallRows { row: after, legs }) = written.state(&state, workspace, call, settings)? else { continue };
-        written.legs(workspace, legs_before, legs, changes);
-        if before.as_ref() != Some(&after) {
-            before.iter().for_each(|row| changes.subtract(workspace, row));
-            changes.add(workspace, &after);
-        }
+        folded.state(&state, known, &workspace, &call)?;
+        let Some(CallRows { row: after, legs }) = state.rows(&workspace, &call, settings.get(&workspace)) else {
+            continue;
+        };
+        folded.legs(settings, changes, &legs_before, &legs);
+        folded.rows.row(settings, changes, before.as_ref(), Some(&after));
         let handling = handling_of(&state, &after);
-        touched.push(Touched { before, after, handling_before, handling });
+        folded.touched.push(Touched { before, after, handling_before, handling });
     }
-    written.states.upsert(tx, STATES, &["workspace_id", "call_id"]).await?;
-    let changed = touched.iter().filter(|touched| touched.before.as_ref() != Some(&touched.after));
-    rows::upsert_of_callers(tx, settings, changed.map(|touched| &touched.after)).await?;
-    rows::delete(tx, &written.legs_gone).await?;
-    rows::upsert(tx, &written.legs).await?;
-    Ok(touched)
+    Ok(folded)
 }
 
-impl Written {
-    /// Takes a state to be written; gives its rows, `None` while nothing is known of the call but decisions.
+impl Folded {
     fn state(
         &mut self,
         state: &CallState,
+        known: bool,
         workspace: &WorkspaceId,
         call: &CallId,
-        settings: &AllSettings,
-    ) -> Result<Option<CallRows>, PostgresError> {
-        self.states.text("workspace_id", Some(workspace.as_str()));
-        self.states.text("call_id", Some(call.as_str()));
-        self.states.bytes("state", &serde_json::to_vec(state).map_err(|error| bad(STATES, error))?);
-        self.states.truth("handled", state.handling() != Handling::default());
-        self.states.end_row();
-        Ok(state.rows(workspace, call, settings.get(workspace)))
+    ) -> Result<(), PostgresError> {
+        let table = if known { &mut self.changed_states } else { &mut self.new_states };
+        table.text("workspace_id", Some(workspace.as_str()));
+        table.text("call_id", Some(call.as_str()));
+        table.bytes("state", &serde_json::to_vec(state).map_err(|error| bad(STATES, error))?);
+        table.truth("handled", state.handling() != Handling::default());
+        table.end_row();
+        Ok(())
     }
 
-    fn legs(
-        &mut self,
-        workspace: &WorkspaceId,
-        before: Vec<CallLegRow>,
-        after: Vec<CallLegRow>,
-        changes: &mut Changes,
-    ) {
-        let mut before = before.into_iter();
-        // Positions count from 1 on both sides.
-        for leg in after {
-            let held = before.next();
-            if held.as_ref() == Some(&leg) {
-                continue;
-            }
-            held.iter().for_each(|held| changes.subtract(workspace, held));
-            changes.add(workspace, &leg);
-            self.legs.push(leg);
+    /// Positions count from 1 on both sides.
+    fn legs(&mut self, settings: &AllSettings, changes: &mut Changes, before: &[CallLegRow], after: &[CallLegRow]) {
+        for place in 0..before.len().max(after.len()) {
+            self.legs.row(settings, changes, before.get(place), after.get(place));
         }
-        for leg in before {
-            changes.subtract(workspace, &leg);
-            self.legs_gone.push(leg);
-        }
+    }
+
+    /// Gives the calls of which something was learnt.
+    pub(crate) async fn write(self, tx: &mut PgConnection) -> Result<Vec<Touched>, PostgresError> {
+        self.changed_states.update(tx, STATES, &["workspace_id", "call_id"]).await?;
+        self.new_states.insert(tx, STATES).await?;
+        self.rows.write(tx).await?;
+        self.legs.write(tx).await?;
+        Ok(self.touched)
     }
 }
 
 /// What is stored of each call, in the order of `by_call`.
-async fn load(tx: &mut PgConnection, by_call: &ByCall<'_>) -> Result<Vec<Held>, PostgresError> {
+async fn load_held(tx: &mut PgConnection, by_call: &ByCall) -> Result<Vec<Held>, PostgresError> {
     let (workspaces, calls): (Vec<&str>, Vec<&str>) =
         by_call.keys().map(|(workspace, call)| (workspace.as_str(), call.as_str())).unzip();
     let mut held: Vec<Held> = Vec::new();
     held.resize_with(by_call.len(), Held::default);
+    if by_call.is_empty() {
+        return Ok(held);
+    }
     let found = sqlx::query(
         "select asked.place, known.state, held.*
          from unnest($1::text[], $2::text[]) with ordinality as asked (workspace_id, call_id, place)
@@ -152,7 +160,7 @@ async fn load(tx: &mut PgConnection, by_call: &ByCall<'_>) -> Result<Vec<Held>, 
     for row in &found {
         let Some(held) = held.get_mut(rows::place(row)?) else { continue };
         let state: &[u8] = row.try_get("state")?;
-        held.state = serde_json::from_slice(state).map_err(|error| bad(STATES, error))?;
+        held.state = Some(serde_json::from_slice(state).map_err(|error| bad(STATES, error))?);
         let known: Option<&str> = row.try_get("workspace_id")?;
         held.row = known.map(|_| rows::call_row(row)).transpose()?;
     }

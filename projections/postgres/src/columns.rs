@@ -3,8 +3,11 @@
 //! A row tells its columns ([`helix_fold::row::Row::tell`]); each value goes straight into the binary form of its column's
 //! array, without a copy of its own. Names and types come with the values, so a table and its row cannot drift apart
 //! unnoticed: the statement names every column.
+//!
+//! Who writes has read before, under the workspace's lock, and knows which keys are there: inserting and replacing are two
+//! statements. `ON CONFLICT` would look every key up again, lock what it finds, and log each insert twice.
 
-use helix_fold::row::{Columns, Row};
+use helix_fold::row::Columns;
 use helix_schemas::time::OccurredAt;
 use sqlx::{
     Encode, PgConnection, Postgres, Type,
@@ -140,16 +143,6 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// Rows that tell themselves.
-    pub(crate) fn of<'a, R: Row + 'a>(rows: impl IntoIterator<Item = &'a R>) -> Self {
-        let mut table = Self::default();
-        for row in rows {
-            row.tell(&mut table);
-            table.end_row();
-        }
-        table
-    }
-
     fn column(&mut self, name: &'static str, element: Element) -> &mut Column {
         if self.next == self.columns.len() {
             self.columns.push(Column { name, element, count: 0, nulls: false, bytes: Vec::new() });
@@ -182,74 +175,56 @@ impl Table {
         self.rows == 0
     }
 
-    fn names(&self, key: Option<&[&str]>) -> String {
-        let chosen = self.columns.iter().map(|column| column.name);
-        let chosen: Vec<&str> = chosen.filter(|name| key.is_none_or(|key| key.contains(name))).collect();
-        chosen.join(", ")
+    fn names(&self) -> String {
+        let names: Vec<&str> = self.columns.iter().map(|column| column.name).collect();
+        names.join(", ")
     }
 
-    /// `unnest(…) as given (…)` of the columns that `key` names, or of all.
-    fn unnest(&self, key: Option<&[&str]>) -> String {
+    /// `select unnest(…) as …` of the columns that `key` names, or of all. In the list of what is selected, for the elements
+    /// then go from the arrays into the rows; `from unnest(…)` first stores each column apart, and reads it again.
+    fn select(&self, key: Option<&[&str]>) -> String {
         let chosen = self.columns.iter().filter(|column| key.is_none_or(|key| key.contains(&column.name)));
-        let arrays: Vec<String> =
-            chosen.enumerate().map(|(place, column)| format!("${}::{}", place + 1, column.element.array())).collect();
-        format!("unnest({}) as given ({})", arrays.join(", "), self.names(key))
+        let values: Vec<String> = chosen
+            .enumerate()
+            .map(|(place, column)| {
+                let (place, array, name) = (place + 1, column.element.array(), column.name);
+                let as_list = if column.element == Element::Texts { "::text[]" } else { "" };
+                format!("unnest(${place}::{array}){as_list} as {name}")
+            })
+            .collect();
+        format!("select {}", values.join(", "))
     }
 
-    /// Inserts the rows; those whose key is there already replace it.
-    pub(crate) async fn upsert(self, tx: &mut PgConnection, table: &str, key: &[&str]) -> Result<(), PostgresError> {
+    /// Inserts rows whose keys are not there.
+    pub(crate) async fn insert(self, tx: &mut PgConnection, table: &str) -> Result<(), PostgresError> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        let statement = format!("insert into {table} ({}) {}", self.names(), self.select(None));
+        self.execute(tx, statement, None).await?;
+        Ok(())
+    }
+
+    /// Replaces rows whose keys are there.
+    pub(crate) async fn update(
+        self,
+        tx: &mut PgConnection,
+        table: &'static str,
+        key: &[&str],
+    ) -> Result<(), PostgresError> {
         if self.is_empty() {
             return Ok(());
         }
         let others = self.columns.iter().map(|column| column.name).filter(|name| !key.contains(name));
-        let set: Vec<String> = others.map(|name| format!("{name} = excluded.{name}")).collect();
-        let conflict = format!(" on conflict ({}) do update set {}", key.join(", "), set.join(", "));
-        self.run(tx, table, &conflict).await?;
-        Ok(())
-    }
-
-    /// Inserts the rows; those whose key is there already are passed over. Gives back `returning` of the rows inserted.
-    pub(crate) async fn insert_new(
-        self,
-        tx: &mut PgConnection,
-        table: &str,
-        key: &[&str],
-        returning: &str,
-    ) -> Result<Vec<sqlx::postgres::PgRow>, PostgresError> {
-        if self.is_empty() {
-            return Ok(Vec::new());
+        let set: Vec<String> = others.map(|name| format!("{name} = given.{name}")).collect();
+        let (set, given, same_key) = (set.join(", "), self.select(None), same_key(key));
+        let statement = format!("update {table} as held set {set} from ({given}) as given where {same_key}");
+        let expected = self.rows;
+        let updated = self.execute(tx, statement, None).await?;
+        if usize::try_from(updated).is_ok_and(|updated| updated == expected) {
+            return Ok(());
         }
-        let conflict = format!(" on conflict ({}) do nothing returning {returning}", key.join(", "));
-        self.run(tx, table, &conflict).await
-    }
-
-    async fn run(
-        self,
-        tx: &mut PgConnection,
-        table: &str,
-        conflict: &str,
-    ) -> Result<Vec<sqlx::postgres::PgRow>, PostgresError> {
-        let values: Vec<String> = self
-            .columns
-            .iter()
-            .map(|column| match column.element {
-                Element::Texts => format!("{}::text[]", column.name),
-                Element::Text
-                | Element::Int
-                | Element::Truth
-                | Element::At
-                | Element::Day
-                | Element::Bytes
-                | Element::Id => column.name.to_owned(),
-            })
-            .collect();
-        let statement = format!(
-            "insert into {table} ({}) select {} from {}{conflict}",
-            self.names(None),
-            values.join(", "),
-            self.unnest(None)
-        );
-        self.execute(tx, statement, None).await
+        Err(PostgresError::Stored { table, reason: "a row is gone that was read before".to_owned() })
     }
 
     /// Deletes the rows with these keys.
@@ -257,26 +232,31 @@ impl Table {
         if self.is_empty() {
             return Ok(());
         }
-        let equal: Vec<String> = key.iter().map(|name| format!("held.{name} = given.{name}")).collect();
         let statement =
-            format!("delete from {table} as held using {} where {}", self.unnest(Some(key)), equal.join(" and "));
+            format!("delete from {table} as held using ({}) as given where {}", self.select(Some(key)), same_key(key));
         self.execute(tx, statement, Some(key)).await?;
         Ok(())
     }
 
+    /// Gives how many rows it concerned.
     async fn execute(
         self,
         tx: &mut PgConnection,
         statement: String,
         key: Option<&[&str]>,
-    ) -> Result<Vec<sqlx::postgres::PgRow>, PostgresError> {
+    ) -> Result<u64, PostgresError> {
         // Made of names in this crate alone; values are bound.
         let mut query = sqlx::query(sqlx::AssertSqlSafe(statement));
         for column in self.columns.into_iter().filter(|column| key.is_none_or(|key| key.contains(&column.name))) {
             query = query.bind(Bound(column));
         }
-        Ok(query.fetch_all(tx).await?)
+        Ok(query.execute(tx).await?.rows_affected())
     }
+}
+
+fn same_key(key: &[&str]) -> String {
+    let equal: Vec<String> = key.iter().map(|name| format!("held.{name} = given.{name}")).collect();
+    equal.join(" and ")
 }
 
 impl Columns for Table {

@@ -11,8 +11,8 @@ use helix_schemas::{
 
 use crate::batch::Arrived;
 
-/// Batches of at least this many records are decoded on more than one thread.
-const WORTH_SHARING: usize = 256;
+/// Batches of at least this many records are decoded and folded on more than one thread.
+pub(crate) const WORTH_SHARING: usize = 256;
 
 /// Reads values by the schemas they were written with.
 #[derive(Clone)]

@@ -11,6 +11,9 @@ pub enum PostgresError {
     /// Its schema is not what this build expects.
     #[error("postgres migrations: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
+    /// The thread that folded did not come to its end.
+    #[error("a fold was interrupted")]
+    Fold(#[from] tokio::task::JoinError),
     /// A stored value is none that this build writes.
     #[error("{table} holds a value that cannot be read: {reason}")]
     Stored {

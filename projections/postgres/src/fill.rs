@@ -1,6 +1,6 @@
 //! Filling a standby from the log: portions of a partition, what cannot be applied is parked.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use helix_runtime::{Batch, Cause, Epoch, NextOffset, Offset, Parked, Record, Slice, Store as _, StoreError};
@@ -40,6 +40,7 @@ struct HeldPartition {
 /// A batch of one partition that is still to be cut into what is applied and what is parked.
 struct Portion {
     partition: i32,
+    from: NextOffset,
     to: NextOffset,
     records: Vec<Record>,
 }
@@ -76,21 +77,19 @@ impl Filler {
         self.take_hold(&gaps).await?;
         let total: i64 = gaps.iter().map(Gap::width).sum();
         let mut done = 0;
-        let mut left = gaps;
-        while !left.is_empty() {
-            for gap in &mut left {
-                if stopped() {
-                    return Err(GenerationError::Interrupted);
-                }
-                let to = gap.to.min(gap.from + ROUND);
-                let records = source.records(&self.topic, gap.partition, NextOffset(gap.from), NextOffset(to)).await?;
-                self.filled.records += records.len() as u64;
-                self.apply(Portion { partition: gap.partition, to: NextOffset(to), records }).await?;
-                done += to - gap.from;
-                gap.from = to;
-                report(done.unsigned_abs(), total.unsigned_abs());
+        let mut left = in_turn(gaps);
+        let mut ahead = read(source, &self.topic, left.pop_front()).await?;
+        while let Some(portion) = ahead {
+            if stopped() {
+                return Err(GenerationError::Interrupted);
             }
-            left.retain(|gap| gap.width() > 0);
+            let width = portion.to.0 - portion.from.0;
+            self.filled.records += portion.records.len() as u64;
+            // The next portion is read while this one is applied.
+            let topic = self.topic.clone();
+            (ahead, ()) = tokio::try_join!(read(source, &topic, left.pop_front()), self.apply(portion))?;
+            done += width;
+            report(done.unsigned_abs(), total.unsigned_abs());
         }
         Ok(self.filled)
     }
@@ -161,13 +160,38 @@ impl Filler {
     }
 }
 
+/// Gaps as portions, one of each partition in turn.
+fn in_turn(mut gaps: Vec<Gap>) -> VecDeque<Gap> {
+    let mut portions = VecDeque::new();
+    while !gaps.is_empty() {
+        for gap in &mut gaps {
+            let to = gap.to.min(gap.from + ROUND);
+            portions.push_back(Gap { to, ..*gap });
+            gap.from = to;
+        }
+        gaps.retain(|gap| gap.width() > 0);
+    }
+    portions
+}
+
+async fn read(
+    source: &mut dyn LogSource,
+    topic: &str,
+    portion: Option<Gap>,
+) -> Result<Option<Portion>, GenerationError> {
+    let Some(Gap { partition, from, to }) = portion else { return Ok(None) };
+    let (from, to) = (NextOffset(from), NextOffset(to));
+    let records = source.records(topic, partition, from, to).await?;
+    Ok(Some(Portion { partition, from, to, records }))
+}
+
 /// A portion cut before a record: the later half first, as the last of a list is worked next.
 fn halves(mut portion: Portion, before: Offset) -> [Portion; 2] {
     let at = portion.records.partition_point(|record| record.offset < before);
     let later = portion.records.split_off(at);
     let partition = portion.partition;
     [
-        Portion { partition, to: portion.to, records: later },
-        Portion { partition, to: NextOffset(before.0), records: portion.records },
+        Portion { partition, from: NextOffset(before.0), to: portion.to, records: later },
+        Portion { partition, from: portion.from, to: NextOffset(before.0), records: portion.records },
     ]
 }

@@ -15,6 +15,7 @@ use crate::{
     decode::Decoder,
     fill::{Filled, Filler, ROUND},
     generation::{self, Generation, GenerationError, Operator, Scope, Standby, StandbyState},
+    memory::Memory,
     progress::progress_of,
     store::{Grown, PostgresStore},
 };
@@ -114,10 +115,11 @@ impl Generations {
         Ok(PostgresStore {
             pool: self.standby.clone(),
             decoder: self.decoder.clone(),
-            settings: self.settings.clone(),
+            settings: Arc::new(self.settings.clone()),
             generation: Generation::Standby,
             only: standby.scope.only().cloned(),
             grown: Grown::new(),
+            memory: Memory::default(),
         })
     }
 

@@ -7,8 +7,12 @@
 //! A commit whose answer is lost is tried again, meets its own progress, is told it is fenced, and reads on from what the
 //! store says: applied once either way.
 //!
+//! A batch is read, folded and written, agents and calls each: folding needs no database and goes on beside it. What the
+//! agents' tails are is remembered between batches (docs/decisions/0019).
+//!
 //! Where to look: [`PostgresStore`] (`store`, `apply`, then `agents`, `calls`, `missed`, `books`, `roots`); how rows are
-//! written (`columns`) and read (`rows`); [`parked`]; generations beside the live one ([`Generations`], `fill`, `diff`).
+//! written (`columns`) and read (`rows`); what is remembered (`memory`, `tail`); [`parked`]; generations beside the live
+//! one ([`Generations`], `fill`, `diff`).
 
 mod agents;
 mod apply;
@@ -23,6 +27,7 @@ mod error;
 mod fill;
 mod generation;
 mod generations;
+mod memory;
 mod missed;
 mod parked;
 mod progress;
@@ -31,6 +36,7 @@ pub mod rows;
 mod settings;
 mod snapshot;
 mod store;
+mod tail;
 
 pub use batch::ChangedRow;
 pub use books::{BooksCheck, BooksDifference, ObligationDifference, check_books};

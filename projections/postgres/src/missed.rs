@@ -14,7 +14,7 @@ use crate::{
     AllSettings, PostgresError,
     batch::Changes,
     calls::Touched,
-    rows::{self, bad},
+    rows::{self, Difference, bad},
 };
 
 /// A caller's key within a workspace ([`helix_fold::settings::Settings::caller_key`]).
@@ -37,7 +37,7 @@ pub(crate) async fn apply(
     touched: &[Touched],
     changes: &mut Changes,
 ) -> Result<(), PostgresError> {
-    let Stale { callers, calls, alone } = stale(settings, touched);
+    let Stale { callers, mut calls, alone } = stale(settings, touched);
     if callers.is_empty() && calls.is_empty() {
         return Ok(());
     }
@@ -45,7 +45,9 @@ pub(crate) async fn apply(
     for ((workspace, _), of_caller) in calls_of(tx, &callers).await? {
         after.extend(obligations(&workspace, &of_caller, &settings.get(&workspace).rules));
     }
-    let before = held(tx, &callers, &calls).await?;
+    // An obligation goes only where its own call is touched; so these are all that may change.
+    calls.extend(after.iter().map(|row| (row.workspace.clone(), row.call.clone())));
+    let before = held(tx, &calls).await?;
     write_difference(tx, settings, before, after, changes).await
 }
 
@@ -66,11 +68,11 @@ fn stale(settings: &AllSettings, touched: &[Touched]) -> Stale {
             stale.calls.insert((after.workspace.clone(), after.call.clone()));
         }
         for row in before.iter().chain([after]) {
-            if let Some(key) = rows::caller_key(row, settings) {
+            if let Some(key) = rows::caller_key(&row.workspace, row.caller.as_deref(), settings) {
                 *stale.callers.entry((row.workspace.clone(), key)).or_default() |= row.is_missed();
             }
         }
-        if rows::caller_key(after, settings).is_none() {
+        if rows::caller_key(&after.workspace, after.caller.as_deref(), settings).is_none() {
             let rules = &settings.get(&after.workspace).rules;
             let call = CallerCall::with(after, handling.clone());
             stale.alone.extend(obligations(&after.workspace, &[call], rules));
@@ -143,25 +145,18 @@ fn caller_call(row: &PgRow) -> Result<CallerCall, PostgresError> {
     Ok(call)
 }
 
-/// The stored obligations of those callers and of those calls.
+/// The stored obligations of those calls.
 async fn held(
     tx: &mut PgConnection,
-    callers: &BTreeMap<Caller, bool>,
     calls: &BTreeSet<(WorkspaceId, CallId)>,
 ) -> Result<BTreeMap<(WorkspaceId, CallId), MissedCallRow>, PostgresError> {
-    let (caller_workspaces, numbers) = names(callers);
-    let (call_workspaces, ids): (Vec<&str>, Vec<&str>) =
+    let (workspaces, ids): (Vec<&str>, Vec<&str>) =
         calls.iter().map(|(workspace, call)| (workspace.as_str(), call.as_str())).unzip();
     let found = sqlx::query(
-        "select held.* from unnest($1::text[], $2::text[]) as asked (workspace_id, caller_key)
-         join missed_calls as held on held.workspace_id = asked.workspace_id and held.caller_key = asked.caller_key
-         union all
-         select held.* from unnest($3::text[], $4::text[]) as asked (workspace_id, call_id)
+        "select held.* from unnest($1::text[], $2::text[]) as asked (workspace_id, call_id)
          join missed_calls as held on held.workspace_id = asked.workspace_id and held.call_id = asked.call_id",
     )
-    .bind(&caller_workspaces)
-    .bind(&numbers)
-    .bind(&call_workspaces)
+    .bind(&workspaces)
     .bind(&ids)
     .fetch_all(tx)
     .await?;
@@ -180,18 +175,13 @@ async fn write_difference(
     after: Vec<MissedCallRow>,
     changes: &mut Changes,
 ) -> Result<(), PostgresError> {
-    let mut written = Vec::new();
+    let mut written = Difference::default();
     for row in after {
         let held = before.remove(&(row.workspace.clone(), row.call.clone()));
-        if held.as_ref() == Some(&row) {
-            continue;
-        }
-        held.iter().for_each(|held| changes.subtract(&row.workspace, held));
-        changes.add(&row.workspace, &row);
-        written.push(row);
+        written.row(settings, changes, held.as_ref(), Some(&row));
     }
-    let gone: Vec<MissedCallRow> = before.into_values().collect();
-    gone.iter().for_each(|row| changes.subtract(&row.workspace, row));
-    rows::delete(tx, &gone).await?;
-    rows::upsert_of_callers(tx, settings, &written).await
+    for row in before.values() {
+        written.row(settings, changes, Some(row), None);
+    }
+    written.write(tx).await
 }

@@ -1,14 +1,16 @@
 //! Facts that are set aside (law 7): stored with the batch that met them, listed, and applied again in order.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use helix_runtime::{Batch, Cause, Offset, Parked, ParkedEntry, Record, StoreError};
 use helix_schemas::{key::workspace_of_key, names::WorkspaceId};
 use sqlx::{PgConnection, PgPool, Row as _, postgres::PgRow};
 
 use crate::{
-    PostgresError,
-    apply::apply_facts,
+    PostgresError, apply,
     batch::{Arrived, ChangedRow, Changes},
+    memory::Memory,
     rows::bad,
     store::PostgresStore,
 };
@@ -247,7 +249,7 @@ impl PostgresStore {
         let projection = self.generation.projection();
         records.sort_by_key(|(partition, record)| (*partition, record.offset));
         let given: Vec<(i32, i64)> = records.iter().map(|(partition, record)| (*partition, record.offset.0)).collect();
-        let facts: Vec<Arrived> = self.decoder.decode(records).await?;
+        let facts: Arc<Vec<Arrived>> = Arc::new(self.decoder.decode(records).await?);
         let mut tx = self.pool.begin().await?;
         fence(&mut tx, projection, topic, key).await?;
         let held = parked_now(&mut tx, projection, topic, key).await?;
@@ -258,7 +260,8 @@ impl PostgresStore {
             return Err(UnparkError::Moved);
         }
         let mut changes = Changes::watching();
-        apply_facts(&mut tx, self.generation, &self.settings, &facts, &mut changes).await?;
+        apply::begin(&mut tx, self.generation, &facts, &mut changes).await?;
+        apply::apply_facts(&mut tx, self, Arc::clone(&facts), &mut Memory::default(), &mut changes).await?;
         forget(&mut tx, projection, topic, key).await?;
         if dry_run {
             tx.rollback().await?;

@@ -25,6 +25,11 @@ impl Change {
         self.root.subtract(row);
         self.rows -= 1;
     }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.root.merge(&other.root);
+        self.rows += other.rows;
+    }
 }
 
 /// The root of one workspace as stored, over all partitions.

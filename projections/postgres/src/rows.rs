@@ -3,6 +3,8 @@
 //! Rows are written as one array a column ([`crate::columns`]) and read back into the folds' own types, for differences and
 //! for proof. Tables are named without a schema: the search path says which generation's they are.
 
+use std::marker::PhantomData;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use helix_fold::{
     agent::{AgentRow, Interval, IntervalRow},
@@ -19,99 +21,119 @@ use helix_schemas::{
 };
 use sqlx::{PgConnection, Row as _, postgres::PgRow};
 
-use crate::{AllSettings, PostgresError, columns::Table};
+use crate::{AllSettings, PostgresError, batch::Changes, columns::Table};
 
-/// The key of a table of rows.
-pub(crate) trait Stored: Row {
-    /// Its columns, the workspace first.
+/// A kind of rows, and the table that holds them.
+pub(crate) trait Stored: Row + PartialEq {
+    /// The columns of the key, the workspace first.
     const KEY: &'static [&'static str];
+
+    fn workspace(&self) -> &WorkspaceId;
+
+    /// Tells the columns that the table has beside those of the row. They follow from the row and the settings.
+    fn tell_beside(&self, _settings: &AllSettings, _to: &mut Table) {}
 }
 
 impl Stored for AgentRow {
     const KEY: &'static [&'static str] = &["workspace_id", "agent_id"];
+
+    fn workspace(&self) -> &WorkspaceId {
+        &self.workspace
+    }
 }
 
 impl Stored for IntervalRow {
     const KEY: &'static [&'static str] = &["workspace_id", "agent_id", "started_at"];
+
+    fn workspace(&self) -> &WorkspaceId {
+        &self.workspace
+    }
 }
 
 impl Stored for CallRow {
     const KEY: &'static [&'static str] = &["workspace_id", "call_id"];
+
+    fn workspace(&self) -> &WorkspaceId {
+        &self.workspace
+    }
+
+    fn tell_beside(&self, settings: &AllSettings, to: &mut Table) {
+        to.text("caller_key", caller_key(&self.workspace, self.caller.as_deref(), settings).as_deref());
+    }
 }
 
 impl Stored for CallLegRow {
     const KEY: &'static [&'static str] = &["workspace_id", "call_id", "position"];
+
+    fn workspace(&self) -> &WorkspaceId {
+        &self.workspace
+    }
 }
 
 impl Stored for MissedCallRow {
     const KEY: &'static [&'static str] = &["workspace_id", "call_id"];
+
+    fn workspace(&self) -> &WorkspaceId {
+        &self.workspace
+    }
+
+    fn tell_beside(&self, settings: &AllSettings, to: &mut Table) {
+        to.text("caller_key", caller_key(&self.workspace, self.caller.as_deref(), settings).as_deref());
+    }
 }
 
 impl Stored for QueueDayRow {
     const KEY: &'static [&'static str] = &["workspace_id", "queue", "day"];
-}
 
-/// Inserts rows, or replaces those of the same key.
-pub(crate) async fn upsert<'a, R: Stored + 'a>(
-    tx: &mut PgConnection,
-    rows: impl IntoIterator<Item = &'a R>,
-) -> Result<(), PostgresError> {
-    Table::of(rows).upsert(tx, R::TABLE, R::KEY).await
-}
-
-/// A row that is found by its caller.
-pub(crate) trait OfCaller: Stored {
-    fn workspace(&self) -> &WorkspaceId;
-    fn caller(&self) -> Option<&str>;
-}
-
-impl OfCaller for CallRow {
     fn workspace(&self) -> &WorkspaceId {
         &self.workspace
-    }
-
-    fn caller(&self) -> Option<&str> {
-        self.caller.as_deref()
-    }
-}
-
-impl OfCaller for MissedCallRow {
-    fn workspace(&self) -> &WorkspaceId {
-        &self.workspace
-    }
-
-    fn caller(&self) -> Option<&str> {
-        self.caller.as_deref()
     }
 }
 
 /// By which a row is linked to the other calls of its caller.
-pub(crate) fn caller_key<R: OfCaller>(row: &R, settings: &AllSettings) -> Option<String> {
-    row.caller().and_then(|caller| settings.get(row.workspace()).caller_key(caller))
+pub(crate) fn caller_key(workspace: &WorkspaceId, caller: Option<&str>, settings: &AllSettings) -> Option<String> {
+    caller.and_then(|caller| settings.get(workspace).caller_key(caller))
 }
 
-/// As [`upsert`], with the column by which callers are linked. It is no part of the row: it follows from the row and the
-/// workspace's settings.
-pub(crate) async fn upsert_of_callers<'a, R: OfCaller + 'a>(
-    tx: &mut PgConnection,
-    settings: &AllSettings,
-    rows: impl IntoIterator<Item = &'a R>,
-) -> Result<(), PostgresError> {
-    let mut table = Table::default();
-    for row in rows {
-        row.tell(&mut table);
-        table.text("caller_key", caller_key(row, settings).as_deref());
+/// What becomes of the rows of one kind: told row by row, written at the end.
+pub(crate) struct Difference<R> {
+    new: Table,
+    changed: Table,
+    gone: Table,
+    of: PhantomData<fn(&R)>,
+}
+
+impl<R> Default for Difference<R> {
+    fn default() -> Self {
+        Self { new: Table::default(), changed: Table::default(), gone: Table::default(), of: PhantomData }
+    }
+}
+
+impl<R: Stored> Difference<R> {
+    /// A row as it is stored and as it is to be. Where the two are one, there is nothing to do.
+    pub(crate) fn row(&mut self, settings: &AllSettings, changes: &mut Changes, before: Option<&R>, after: Option<&R>) {
+        if before == after {
+            return;
+        }
+        before.iter().for_each(|row| changes.subtract(row.workspace(), *row));
+        after.iter().for_each(|row| changes.add(row.workspace(), *row));
+        let (table, row) = match (before, after) {
+            (None, Some(row)) => (&mut self.new, row),
+            (Some(_), Some(row)) => (&mut self.changed, row),
+            (Some(row), None) => (&mut self.gone, row),
+            (None, None) => return,
+        };
+        row.tell(table);
+        row.tell_beside(settings, table);
         table.end_row();
     }
-    table.upsert(tx, R::TABLE, R::KEY).await
-}
 
-/// Removes rows by key.
-pub(crate) async fn delete<'a, R: Stored + 'a>(
-    tx: &mut PgConnection,
-    rows: impl IntoIterator<Item = &'a R>,
-) -> Result<(), PostgresError> {
-    Table::of(rows).delete(tx, R::TABLE, R::KEY).await
+    /// Writes it. What is gone makes room first.
+    pub(crate) async fn write(self, tx: &mut PgConnection) -> Result<(), PostgresError> {
+        self.gone.delete(tx, R::TABLE, R::KEY).await?;
+        self.changed.update(tx, R::TABLE, R::KEY).await?;
+        self.new.insert(tx, R::TABLE).await
+    }
 }
 
 /// Earlier than anything a provider sends, and within Postgres's range.

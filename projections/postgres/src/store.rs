@@ -14,19 +14,20 @@ use crate::{
     AllSettings, apply,
     decode::{Decoder, Placed},
     generation::Generation,
+    memory::Memory,
     progress,
 };
 
 /// The store behind `helix project postgres`.
-#[derive(Clone)]
 pub struct PostgresStore {
     pub(crate) pool: PgPool,
     pub(crate) decoder: Decoder,
-    pub(crate) settings: AllSettings,
+    pub(crate) settings: Arc<AllSettings>,
     pub(crate) generation: Generation,
     /// Facts of this workspace alone, where one is named.
     pub(crate) only: Option<WorkspaceId>,
     pub(crate) grown: Grown,
+    pub(crate) memory: Memory,
 }
 
 /// How many facts this store has applied, and at how many the tables' statistics are taken next. The server takes them too,
@@ -62,21 +63,25 @@ impl std::fmt::Debug for PostgresStore {
 impl PostgresStore {
     /// The live generation of a migrated database; `pool` comes from [`crate::connect`].
     #[must_use]
-    pub const fn new(pool: PgPool, registry: Registry, codec: Arc<Codec<Fact>>, settings: AllSettings) -> Self {
+    pub fn new(pool: PgPool, registry: Registry, codec: Arc<Codec<Fact>>, settings: AllSettings) -> Self {
         Self {
             pool,
             decoder: Decoder::new(registry, codec),
-            settings,
+            settings: Arc::new(settings),
             generation: Generation::Live,
             only: None,
             grown: Grown::new(),
+            memory: Memory::default(),
         }
     }
 
     async fn analyze(&self) -> Result<(), sqlx::Error> {
+        let mut tx = self.pool.begin().await?;
+        // A small sample: it is taken while facts wait, and says what the plans of a batch need.
+        tx.execute("set local default_statistics_target = 10").await?;
         let statement = format!("analyze {}", self.generation.tables().join(", "));
-        self.pool.execute(sqlx::AssertSqlSafe(statement)).await?;
-        Ok(())
+        tx.execute(sqlx::AssertSqlSafe(statement)).await?;
+        tx.commit().await
     }
 
     fn records(&self, batch: &Batch) -> Vec<Placed> {
@@ -99,6 +104,7 @@ impl Store for PostgresStore {
     }
 
     async fn acquire(&mut self, topic: &str, partitions: &[i32]) -> Result<Vec<Position>, StoreError> {
+        self.memory = Memory::default();
         Ok(progress::acquire(&self.pool, self.generation.projection(), topic, partitions).await?)
     }
 
@@ -107,9 +113,9 @@ impl Store for PostgresStore {
     }
 
     async fn apply(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        let facts = self.decoder.decode(self.records(batch)).await?;
+        let facts = Arc::new(self.decoder.decode(self.records(batch)).await?);
         fault::pass(Point::AfterDecode);
-        apply::apply(self, batch, &facts).await?;
+        apply::apply(self, batch, Arc::clone(&facts)).await?;
         if self.grown.by(facts.len())
             && let Err(error) = self.analyze().await
         {

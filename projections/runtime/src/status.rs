@@ -33,6 +33,8 @@ pub struct PartitionStatus {
     pub measured_at: Instant,
     /// When progress last moved, or began to have something to do.
     pub moved_at: Instant,
+    /// The last moment of which it is known that nothing waited; `None` where something did ever since the partition was acquired.
+    pub level_at: Option<Instant>,
     /// When the last applied record was appended, Unix milliseconds.
     pub applied_timestamp: Option<i64>,
     /// Keys of which a fact is parked.
@@ -46,15 +48,19 @@ impl PartitionStatus {
         self.high_water.map(|end| (end - self.next_offset.0).max(0))
     }
 
-    /// Milliseconds since the last applied record was appended, where facts wait; else 0. Where this instance has applied none
-    /// yet: since it could have. `now` in Unix milliseconds.
+    /// For how many milliseconds, at most, the first fact has been waiting, where any waits; else 0. It was appended after the
+    /// last one that was applied, and after the last moment at which none waited: a fact that comes after a quiet hour has
+    /// not waited for an hour. Where this instance knows neither yet: since it could have applied it. `now` in Unix
+    /// milliseconds.
     #[must_use]
     pub fn behind_millis(&self, now: i64) -> Option<i64> {
         if self.behind()? == 0 {
             return Some(0);
         }
-        let waited = || i64::try_from(self.moved_at.elapsed().as_millis()).unwrap_or(i64::MAX);
-        Some(self.applied_timestamp.map_or_else(waited, |at| (now - at).max(0)))
+        let since = |at: Instant| i64::try_from(at.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let after_applied = self.applied_timestamp.map(|at| (now - at).max(0));
+        let after_level = self.level_at.map(since);
+        Some(after_applied.into_iter().chain(after_level).min().unwrap_or_else(|| since(self.moved_at)))
     }
 }
 
@@ -131,6 +137,7 @@ impl Status {
         for partition in partitions.values() {
             lag.facts += partition.behind()?;
             lag.millis = lag.millis.max(partition.behind_millis(now)?);
+            lag.age = lag.age.max(partition.measured_at.elapsed());
         }
         Some(lag)
     }
@@ -234,6 +241,7 @@ impl Status {
             high_water: None,
             measured_at: now,
             moved_at: now,
+            level_at: None,
             applied_timestamp: None,
             parked_keys: at.parked.len(),
         };
@@ -248,6 +256,10 @@ impl Status {
         self.change(moved.partition, |at| {
             at.next_offset = moved.next_offset;
             at.applied_timestamp = moved.appended_at.or(at.applied_timestamp);
+            if at.high_water.is_some_and(|end| end <= moved.next_offset.0) {
+                // Nothing waits of what was there when that end was told; what came since may.
+                at.level_at = at.level_at.max(Some(at.measured_at));
+            }
             at.high_water = at.high_water.map(|end| end.max(moved.next_offset.0));
             at.moved_at = Instant::now();
             at.parked_keys = moved.parked_keys;
@@ -260,6 +272,9 @@ impl Status {
         self.change(partition, |at| {
             if at.behind().unwrap_or_default() == 0 && end > at.next_offset.0 {
                 at.moved_at = now;
+            }
+            if end <= at.next_offset.0 {
+                at.level_at = Some(now);
             }
             at.high_water = Some(end.max(at.next_offset.0));
             at.measured_at = now;
@@ -294,8 +309,60 @@ mod tests {
         assert_eq!(lag.facts, 10);
         assert!((90_000..100_000).contains(&lag.millis), "{lag:?}");
         status.measured(0, 0);
-        status.applied(&Moved { partition: 0, next_offset: NextOffset(10), appended_at: None, parked_keys: 0 });
-        assert_eq!(status.lag(0), Some(Lag::default()), "nothing waits");
+        applied(&status, 10, None);
+        let lag = status.lag(0).expect("measured just now");
+        assert_eq!((lag.facts, lag.millis), (0, 0), "nothing waits");
+    }
+
+    fn applied(status: &Status, next_offset: i64, appended_at: Option<i64>) {
+        let next_offset = NextOffset(next_offset);
+        status.applied(&Moved { partition: 0, next_offset, appended_at, parked_keys: 0 });
+    }
+
+    /// An hour after the epoch, Unix milliseconds.
+    const AN_HOUR_ON: i64 = 3_600_000;
+
+    #[test]
+    fn a_fact_that_comes_after_a_quiet_hour_has_not_waited_for_an_hour() {
+        let status = status(&[0]);
+        status.measured(0, 5);
+        applied(&status, 5, Some(0));
+        status.measured(0, 5);
+        status.change(0, |at| at.level_at = at.level_at.map(|level| level - Duration::from_secs(2)));
+        status.measured(0, 6);
+        let lag = status.lag(AN_HOUR_ON).expect("measured just now");
+        assert_eq!(lag.facts, 1);
+        assert!((2_000..10_000).contains(&lag.millis), "since nothing waited: {lag:?}");
+        let just_now = AN_HOUR_ON - 500;
+        applied(&status, 6, Some(just_now));
+        status.measured(0, 7);
+        let lag = status.lag(AN_HOUR_ON).expect("measured just now");
+        assert!(lag.millis <= 500, "it came after what was applied: {lag:?}");
+    }
+
+    #[test]
+    fn a_backlog_that_moves_lags_by_all_that_it_waited() {
+        let status = status(&[0]);
+        status.measured(0, 100);
+        applied(&status, 50, Some(0));
+        status.measured(0, 200);
+        let lag = status.lag(AN_HOUR_ON).expect("measured just now");
+        assert_eq!((lag.facts, lag.millis), (150, AN_HOUR_ON), "progress moved, and the next fact is an hour old");
+        // All that was there at the last measurement is applied: what comes now waits since then at most.
+        applied(&status, 200, Some(0));
+        status.measured(0, 201);
+        let lag = status.lag(AN_HOUR_ON).expect("measured just now");
+        assert!(lag.millis < 10_000, "{lag:?}");
+    }
+
+    #[test]
+    fn a_lag_is_as_old_as_the_oldest_of_its_measurements() {
+        let status = status(&[0, 1]);
+        status.measured(0, 0);
+        status.measured(1, 0);
+        status.change(1, |at| at.measured_at = Instant::now() - Duration::from_secs(2));
+        let lag = status.lag(0).expect("measured lately");
+        assert!(lag.age >= Duration::from_secs(2) && lag.age < FRESH, "{lag:?}");
     }
 
     #[test]

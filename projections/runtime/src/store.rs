@@ -1,6 +1,6 @@
 //! What the engine asks of a store, and the words they share.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -226,6 +226,9 @@ pub trait Store: Send {
 pub struct Lag {
     /// Facts not yet applied.
     pub facts: i64,
-    /// Milliseconds since the last applied record was appended, where facts wait; else 0.
+    /// For how many milliseconds, at most, the first of them has been waiting; 0 where none waits.
     pub millis: i64,
+    /// How long ago the broker told the log's end that this rests on. A broker that is gone tells nothing: whoever says how
+    /// fresh it is says it as of then.
+    pub age: Duration,
 }

@@ -111,9 +111,22 @@ pub struct AgentWatch {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Part {
     touch: Touch,
-    /// The first free moment after it: one that comes late may yet be earlier.
+    /// The first free moment after it: what comes late may yet make it another.
     #[serde(default)]
     freed: Option<Freed>,
+}
+
+/// From when on an agent cannot have a call any more: what was thought, and what is known now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Freeing {
+    /// The call.
+    pub call: CallId,
+    /// The agent's last sign of it.
+    pub touched: Touch,
+    /// As it was told last.
+    pub before: Option<Freed>,
+    /// As it is.
+    pub now: Option<Freed>,
 }
 
 /// A timer of an agent, and what it hangs on.
@@ -158,23 +171,19 @@ impl AgentWatch {
         self.calls.keys()
     }
 
-    /// Calls that the agent cannot have any more, each with the first free moment after it by the grace, as far as that is
-    /// news.
-    pub fn freed(&mut self, bounds: &Bounds) -> Vec<(CallId, Touch, Freed)> {
-        let mut news = Vec::new();
-        for (call, part) in &mut self.calls {
-            let from = later(part.touch.at, bounds.call_grace_seconds);
-            let Some(first) = self.signs.iter().find(|sign| sign.is_free() && sign.at >= from) else { continue };
-            let offline = first.state == Some(AgentState::Offline);
-            let freed = Freed { at: first.at, fact: first.fact, offline };
-            if part.freed.is_none_or(|known| freed < known) {
-                part.freed = Some(freed);
-                news.push((call.clone(), part.touch, freed));
-            }
-        }
-        // What is older than all that is remembered cannot be preceded any more.
+    /// From when on the agent cannot have its calls any more, as far as that is news.
+    pub fn freed(&mut self, bounds: &Bounds) -> Vec<Freeing> {
+        // What is older than all that is remembered does not change any more, and is not to be judged by what is left.
         let first = self.signs.first().map(|sign| sign.at);
         self.calls.retain(|_, part| part.freed.is_none_or(|freed| first.is_none_or(|first| freed.at > first)));
+        let mut news = Vec::new();
+        for (call, part) in &mut self.calls {
+            let now = free_after(&self.signs, part.touch.at, bounds.call_grace_seconds);
+            let before = std::mem::replace(&mut part.freed, now);
+            if now != before {
+                news.push(Freeing { call: call.clone(), touched: part.touch, before, now });
+            }
+        }
         news
     }
 
@@ -278,6 +287,16 @@ impl AgentWatch {
             Some(Candidate { timer, since: since.at, over: next.is_some() })
         })
     }
+}
+
+/// The first free moment by the grace after a call's last sign of life: a state soon after that may be one of before it. One
+/// that lasts until then is not.
+fn free_after(signs: &[Sign], touched_at: OccurredAt, grace_seconds: i64) -> Option<Freed> {
+    let from = later(touched_at, grace_seconds);
+    let before = signs.iter().rfind(|sign| sign.state.is_some() && sign.at < from);
+    let lasting = before.filter(|sign| sign.is_free() && sign.at > touched_at);
+    let first = lasting.or_else(|| signs.iter().find(|sign| sign.is_free() && sign.at >= from))?;
+    Some(Freed { at: first.at.max(from), fact: first.fact, offline: first.state == Some(AgentState::Offline) })
 }
 
 /// The wrap-up that begins with `sign` and ends with `next`.

@@ -9,7 +9,7 @@ use helix_schemas::{decision::Decision, time::OccurredAt};
 pub struct Bounds {
     /// A wrap-up that lasts longer has expired.
     pub wrap_up_seconds: i64,
-    /// A call whose agent is ready or offline this long after the call's last sign of life has ended.
+    /// A call whose agent is ready or offline this long after the call's last sign of life, or later, has ended.
     pub call_grace_seconds: i64,
     /// An answered call without a sign of life for longer has ended.
     pub call_seconds: i64,

@@ -1,8 +1,8 @@
 //! What is remembered of a call: an order-free join, for its facts may lie in several partitions.
 //!
 //! A call that nobody ended is presumed ended
-//! - at the moment its agent was free (ready or offline), the grace or more after the call's last sign of life. The agent is
-//!   who answered last; in an outbound call that nobody answered, who dialled. Of an inbound call that nobody answered an
+//! - at the moment its agent was free (ready or offline), the grace or more after the call's last sign of life; who is free sooner,
+//!   and is so still when the grace is over, is free then. The agent is who answered last; in an outbound call that nobody answered, who dialled. Of an inbound call that nobody answered an
 //!   agent's being free says nothing: the caller may be back in the queue;
 //! - else its bound after its last sign of life: one bound for answered calls, a shorter one for the others.
 //!
@@ -21,7 +21,7 @@ use helix_schemas::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    agent::Touch,
+    agent::{Freeing, Touch},
     bounds::{Bounds, later, positive},
     timer::{Subject, Timer},
 };
@@ -31,7 +31,7 @@ use crate::{
 pub struct Freed {
     /// When.
     pub at: OccurredAt,
-    /// By which state fact.
+    /// By which state fact. It may be a little older: then nothing but the grace had to pass.
     pub fact: FactId,
     /// Offline rather than ready.
     pub offline: bool,
@@ -128,12 +128,15 @@ impl CallWatch {
         }
     }
 
-    /// An agent was free for the first time after touching this call.
-    pub fn freed(&mut self, agent: &AgentId, touched: Touch, freed: Freed) {
-        let Some(leg) = self.legs.get_mut(agent) else { return };
-        if leg.touched == touched {
-            leg.freed = Some(leg.freed.map_or(freed, |known| known.min(freed)));
-        }
+    /// From when on an agent cannot have this call any more turned out to be otherwise.
+    pub fn freed(&mut self, agent: &AgentId, freeing: &Freeing) {
+        let Some(leg) = self.legs.get_mut(agent).filter(|leg| leg.touched == freeing.touched) else { return };
+        leg.freed = if leg.freed == freeing.before {
+            freeing.now
+        } else {
+            // A touch came again when the agent had forgotten what followed it: what is known here is from then.
+            leg.freed.into_iter().chain(freeing.now).min()
+        };
     }
 
     /// Whether its end is neither known nor presumed.

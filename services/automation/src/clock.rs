@@ -8,6 +8,10 @@ use helix_schemas::{
     time::{OccurredAt, ReceivedAt},
 };
 
+/// The provider's clock may be ahead of ours by so much. One event that is misdated within [`FURTHEST_AHEAD_MILLIS`] takes the
+/// watermark hours ahead; what would be due by then is not, as long as our own clock does not say so too.
+const AHEAD_MILLIS: i64 = 5 * 60 * 1000;
+
 /// A moment so far ahead of when it reached us that it is no time but a mistake: it moves no clock, and nothing is presumed of
 /// it.
 pub(crate) fn is_too_far_ahead(fact: &Fact) -> bool {
@@ -40,10 +44,11 @@ impl Clock {
         if later { other } else { self }
     }
 
-    /// The provider's now, when it is `ours` here.
+    /// The provider's now, when it is `ours` here: never more than a little ahead of that.
     #[must_use]
     pub fn now(self, ours: ReceivedAt) -> OccurredAt {
         let passed = ours.micros().saturating_sub(self.received_at.micros()).max(0) / 1000;
-        OccurredAt::from_millis(self.occurred_at.millis().saturating_add(passed))
+        let now = self.occurred_at.millis().saturating_add(passed);
+        OccurredAt::from_millis(now.min(ours.as_occurred().millis().saturating_add(AHEAD_MILLIS)))
     }
 }

@@ -30,15 +30,22 @@ pub(crate) async fn store(tx: &mut PgConnection, watched: &Watched, bounds: &All
     let subjects = agents
         .chain(calls)
         .map(|(workspace, subject, id)| json!({"workspace_id": workspace, "subject": subject, "subject_id": id}));
-    sqlx::query(
+    let gone = sqlx::query(
         "delete from automation.timers as held
          using jsonb_populate_recordset(null::automation.timers, $1) as asked
          where held.workspace_id = asked.workspace_id and held.subject = asked.subject
-           and held.subject_id = asked.subject_id and not held.stands",
+           and held.subject_id = asked.subject_id and not held.stands
+         returning held.workspace_id, held.subject, held.subject_id, held.set_at",
     )
     .bind(subjects.collect::<Value>())
-    .execute(&mut *tx)
+    .fetch_all(&mut *tx)
     .await?;
+    let mut since: Since = BTreeMap::new();
+    for row in &gone {
+        let subject = (row.try_get("workspace_id")?, row.try_get("subject")?, row.try_get("subject_id")?);
+        let held = since.entry(subject).or_default();
+        *held = (*held).max(row.try_get("set_at")?);
+    }
     let made = watched.made().iter().map(|made| {
         let (subject, id) = made.subject.columns();
         json!({
@@ -55,23 +62,28 @@ pub(crate) async fn store(tx: &mut PgConnection, watched: &Watched, bounds: &All
     .bind(made.collect::<Value>())
     .execute(&mut *tx)
     .await?;
-    insert(tx, &watched.timers(bounds)).await
+    insert(tx, &watched.timers(bounds), &since).await
 }
 
-async fn insert(tx: &mut PgConnection, timers: &[SetTimer]) -> Result<(), AutomationError> {
-    let rows = timers.iter().map(|SetTimer { workspace, partition, stands, timer }| {
+/// Since when, on our own clock, the timers of a subject (workspace, kind, id) were as they are.
+type Since = BTreeMap<(String, String, String), DateTime<Utc>>;
+
+async fn insert(tx: &mut PgConnection, timers: &[SetTimer], since: &Since) -> Result<(), AutomationError> {
+    let rows = timers.iter().map(|SetTimer { workspace, partition, stands, touched, timer }| {
         let (subject, id) = timer.subject.columns();
+        let held = since.get(&(workspace.to_string(), subject.to_owned(), id.to_owned())).filter(|_| !touched);
         json!({
             "workspace_id": workspace, "subject": subject, "subject_id": id, "decision": timer.decision.as_str(),
             "evidence_id": timer.evidence.first(), "partition": partition, "due_at": to_sql(timer.due_at),
-            "stands": stands, "timer": timer,
+            "stands": stands, "timer": timer, "set_at": held,
         })
     });
     // One that stands already is as it was.
     sqlx::query(
         "insert into automation.timers
-             (workspace_id, subject, subject_id, decision, evidence_id, partition, due_at, stands, timer)
-         select workspace_id, subject, subject_id, decision, evidence_id, partition, due_at, stands, timer
+             (workspace_id, subject, subject_id, decision, evidence_id, partition, due_at, stands, timer, set_at)
+         select workspace_id, subject, subject_id, decision, evidence_id, partition, due_at, stands, timer,
+                coalesce(set_at, now())
          from jsonb_populate_recordset(null::automation.timers, $1)
          on conflict (workspace_id, subject, subject_id, decision, evidence_id) do nothing",
     )
@@ -135,7 +147,8 @@ pub(crate) async fn due(
          join unnest($3::integer[], $4::bigint[]) as ours (partition, epoch) using (partition)
          join automation.progress as progress
            on progress.topic = $5 and progress.partition = ours.partition and progress.epoch = ours.epoch
-         where held.due_at <= clock.now_at and held.set_at <= now() - $8::float8 * interval '1 second' and not (held.stands and held.due_at < clock.now_at - $7::text::interval)
+         where held.due_at <= clock.now_at and held.set_at <= now() - $8::float8 * interval '1 second'
+           and not (held.stands and held.due_at < clock.now_at - $7::text::interval)
            and not exists (
              select from automation.parked as parked
              where parked.topic = $5 and parked.key = convert_to(

@@ -54,6 +54,9 @@ pub struct SetTimer {
     pub partition: i32,
     /// What its subject's next fact no longer changes.
     pub stands: bool,
+    /// Whether the batch held anything about its subject but decisions: those are our own, and what they leave in place
+    /// has waited its time already.
+    pub touched: bool,
     /// The timer.
     pub timer: Timer,
 }
@@ -93,6 +96,8 @@ pub struct Watched {
     pub clocks: BTreeMap<(WorkspaceId, i32), Clock>,
     standing: Vec<SetTimer>,
     made: BTreeSet<Made>,
+    touched_agents: BTreeSet<AgentKey>,
+    touched_calls: BTreeSet<CallKey>,
 }
 
 impl Watched {
@@ -129,11 +134,29 @@ impl Watched {
             let held = self.clocks.entry((workspace.clone(), *partition)).or_insert(clock);
             *held = held.join(clock);
         }
+        self.touch(fact);
         if let Some(call) = fact.call.as_ref().filter(|_| CallWatch::concerns(fact)) {
             self.calls.entry((workspace.clone(), call.clone())).or_default().take(fact, *partition);
         }
         self.take_sign(bounds, arrived);
         self.heard(fact);
+    }
+
+    /// Notes whom a fact that is no decision concerns: its agent and its call, and the calls that its agent may still have.
+    fn touch(&mut self, fact: &Fact) {
+        if matches!(fact.body, Body::Decided(_)) {
+            return;
+        }
+        if let Some(call) = &fact.call {
+            self.touched_calls.insert((fact.workspace.clone(), call.clone()));
+        }
+        if let Some(agent) = &fact.agent {
+            let key = (fact.workspace.clone(), agent.clone());
+            if let Some((_, watch)) = self.agents.get(&key) {
+                self.touched_calls.extend(watch.calls().map(|call| (fact.workspace.clone(), call.clone())));
+            }
+            self.touched_agents.insert(key);
+        }
     }
 
     /// What a fact says of its agent, and through it of the agent's calls.
@@ -148,6 +171,7 @@ impl Watched {
             workspace: workspace.clone(),
             partition: *partition,
             stands: true,
+            touched: true,
             timer,
         }));
         if let Some(call) = &fact.call {
@@ -163,9 +187,9 @@ impl Watched {
                 | Body::Unknown(_) => {}
             }
         }
-        for (call, touched, freed) in agent.freed(bounds) {
-            if let Some(call) = self.calls.get_mut(&(workspace.clone(), call)) {
-                call.freed(&id, touched, freed);
+        for freeing in agent.freed(bounds) {
+            if let Some(call) = self.calls.get_mut(&(workspace.clone(), freeing.call.clone())) {
+                call.freed(&id, &freeing);
             }
         }
     }
@@ -205,12 +229,14 @@ impl Watched {
                 workspace: workspace.clone(),
                 partition: *partition,
                 stands: false,
+                touched: self.touched_agents.contains(&(workspace.clone(), id.clone())),
                 timer,
             })
         });
         let of_calls = self.calls.iter().filter_map(|((workspace, id), call)| {
             let (partition, timer) = call.timer(id, &bounds.of(workspace))?;
-            Some(SetTimer { workspace: workspace.clone(), partition, stands: false, timer })
+            let touched = self.touched_calls.contains(&(workspace.clone(), id.clone()));
+            Some(SetTimer { workspace: workspace.clone(), partition, stands: false, touched, timer })
         });
         of_agents.chain(of_calls).chain(self.standing.iter().cloned()).collect()
     }

@@ -2,9 +2,9 @@
 
 use std::{path::Path, process::ExitCode};
 
-use chrono::{Days, NaiveDateTime, NaiveTime, TimeZone, Utc};
+use chrono::{DateTime, NaiveDateTime, TimeZone, Utc};
 use helix_kit::config::Config;
-use helix_simulator::{Faults, Options, WorkspaceTarget};
+use helix_simulator::{Faults, Options, WorkspaceTarget, unseen_day};
 
 use crate::{
     cli::SimulateOptions,
@@ -24,7 +24,7 @@ pub(crate) async fn run(config: Option<&Path>, asked: SimulateOptions) -> Result
     let ingest = asked.ingest.unwrap_or_else(|| config.ingest.url.clone());
     let start = match asked.start {
         Some(start) => start,
-        None => first_unseen_day(&config).await?,
+        None => next_day(&config, asked.hours).await?,
     };
     let options = Options {
         seed: asked.seed,
@@ -65,24 +65,25 @@ fn targets(config: &Config) -> Vec<WorkspaceTarget> {
         .collect()
 }
 
-/// 08:00 of yesterday, or of the day after the latest one that was seen: a day that was played already would only be
-/// late facts, and the board would not move. Where Postgres does not answer, yesterday.
-async fn first_unseen_day(config: &Config) -> Result<NaiveDateTime, Failure> {
+/// A day that was not seen yet: one that was played already would only be late facts, and the board would not move. Where
+/// Postgres does not answer, the first.
+async fn next_day(config: &Config, hours: u32) -> Result<NaiveDateTime, Failure> {
     let zone = settings(config)?.values().next().map_or(chrono_tz_default(), |own| own.zone);
-    let yesterday = zone.from_utc_datetime(&Utc::now().naive_utc()).date_naive() - Days::new(1);
-    let seen = latest_seen(config).await.map(|at| zone.from_utc_datetime(&at.naive_utc()).date_naive() + Days::new(1));
-    let day = seen.map_or(yesterday, |next| next.max(yesterday));
-    let opening = NaiveTime::from_hms_opt(8, 0, 0).unwrap_or_default();
-    Ok(day.and_time(opening))
+    let local = |at: DateTime<Utc>| zone.from_utc_datetime(&at.naive_utc()).naive_local();
+    unseen_day(local(Utc::now()), latest_seen(config).await.map(local), hours).ok_or_else(|| {
+        Failure::usage(
+            "every day up to now was played, and the board shows nothing of one that lies further ahead: wait a day, or begin anew with `make clean`",
+        )
+    })
 }
 
 fn chrono_tz_default() -> helix_fold::settings::Tz {
     helix_fold::settings::Settings::default().zone
 }
 
-async fn latest_seen(config: &Config) -> Option<chrono::DateTime<Utc>> {
+async fn latest_seen(config: &Config) -> Option<DateTime<Utc>> {
     let pool = helix_postgres::connect(config.postgres.url.reveal(), 1).await.ok()?;
-    let latest: Option<chrono::DateTime<Utc>> =
+    let latest: Option<DateTime<Utc>> =
         sqlx::query_scalar("select max(since) from read.agents").fetch_one(&pool).await.ok()?;
     latest
 }

@@ -55,6 +55,8 @@ pub struct Config {
     pub automation: ProjectorConfig,
     /// Tokens.
     pub auth: AuthConfig,
+    /// What people do and see, until the log has it.
+    pub audit: AuditConfig,
     /// Logs.
     pub telemetry: TelemetryConfig,
     /// The provider's accounts whose webhooks are taken, by a name of our own.
@@ -305,6 +307,32 @@ pub struct AuthConfig {
     /// How long a token from `/api/auth/login` holds.
     #[serde(with = "humantime_serde")]
     pub token_lifetime: Duration,
+    /// The platform's issuer, where it publishes its keys.
+    pub platform: PlatformConfig,
+}
+
+/// `[auth.platform]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlatformConfig {
+    /// URL of its JSON Web Key Set; empty: none is fetched, and `auth.jwks` holds all keys there are.
+    pub url: String,
+    /// Expected `iss` of what those keys sign; empty: `auth.issuer`.
+    pub issuer: String,
+    /// Expected in `aud`; empty: not asked for.
+    pub audience: String,
+    /// How often the set is fetched again.
+    #[serde(with = "humantime_serde")]
+    pub refresh: Duration,
+}
+
+/// `[audit]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditConfig {
+    /// Folder on a disk of this machine where sidecars keep audit facts until the log has them, each in a folder of its
+    /// workspace's name, which no other instance uses.
+    pub folder: PathBuf,
 }
 
 /// `[telemetry]`

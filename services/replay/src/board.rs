@@ -11,6 +11,7 @@ use helix_fold::{
     settings::Settings,
 };
 use helix_schemas::{
+    fact::Fact,
     names::WorkspaceId,
     time::{OccurredAt, ReceivedAt},
 };
@@ -65,12 +66,20 @@ pub fn fold_board(
     // What cannot be read is in no live board either.
     let _set_aside = log.read(&cut, stop, |_, fact| {
         let takes = moment.is_none_or(|moment| moment.takes(fact.occurred_at, fact.received_at));
-        if takes && !board.apply(&fact).is_empty() {
+        if takes && fold_in(&mut board, &fact) {
             version += 1;
         }
         Ok(())
     })?;
     Ok((board, version))
+}
+
+/// Folds the next fact of a board that nobody stores; tells whether it changed what is shown.
+pub(crate) fn fold_in(board: &mut Board, fact: &Fact) -> bool {
+    let changes = board.apply(fact);
+    // For whoever stores the memory. Kept, it would grow with every call of the log.
+    drop(board.take_touched());
+    !changes.is_empty()
 }
 
 /// The same as the contract's JSON.
@@ -101,4 +110,48 @@ pub fn board_as_of(
     };
     let document = BoardDocument::new(head, board.visible());
     serde_json::to_value(&document).map_err(|error| ReplayError::unreachable("the board", error))
+}
+
+#[cfg(test)]
+mod tests {
+    use helix_fold::board::Touched;
+    use helix_schemas::{
+        fact::{Body, CallParty, CallRang, OccurredAtFrom, Source},
+        id::NaturalKey,
+        names::CallId,
+    };
+
+    use super::*;
+
+    fn rang(workspace: &WorkspaceId, second: i64) -> Fact {
+        let body = Body::CallRang(CallRang { party: CallParty::default() });
+        Fact {
+            id: NaturalKey::new("ozonetel", "test", "rang").field(&second.to_string()).id(),
+            workspace: workspace.clone(),
+            agent: None,
+            call: CallId::new(&format!("c{second}")).ok(),
+            leg: None,
+            provider: "ozonetel".to_owned(),
+            kind: body.kind(),
+            occurred_at: OccurredAt::from_millis(second * 1000),
+            occurred_at_from: OccurredAtFrom::Event,
+            received_at: ReceivedAt::from_micros(second * 1_000_000),
+            raw: Vec::new(),
+            raw_content_type: String::new(),
+            source: Source::default(),
+            normaliser: 1,
+            body,
+        }
+    }
+
+    #[test]
+    fn a_long_fold_keeps_no_list_of_what_it_touched() {
+        let workspace = WorkspaceId::new("ramaiah").expect("a slug");
+        let mut board = Board::new(workspace.clone(), Settings::default());
+        for second in 0..100 {
+            assert!(fold_in(&mut board, &rang(&workspace, second)));
+        }
+        assert!(!fold_in(&mut board, &rang(&workspace, 0)), "a repeat of long ago");
+        assert_eq!(board.take_touched(), Touched::default());
+    }
 }

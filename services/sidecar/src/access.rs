@@ -1,25 +1,50 @@
-//! Who is asking: the bearer token of each request, checked against the key set and this workspace; and what a role may do
+//! Who is asking: the bearer token of each request, checked against the key sets and this workspace; and what a role may do
 //! and see, in one place ([`Viewer::may`], [`Sight`]).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     extract::{FromRef, FromRequestParts},
     http::{StatusCode, header, request::Parts},
 };
 use helix_kit::{
-    auth::{Role, Verifier},
+    auth::{AuthError, Claims, Role, Verifier},
     problem::Problem,
 };
 use helix_schemas::names::{AgentId, WorkspaceId};
 
-use crate::view::{Audience, mask};
+use crate::{
+    platform::PlatformKeys,
+    view::{Audience, mask},
+};
 
 /// What is needed to know who is asking. Cheap to clone; the state of routes that others add.
 #[derive(Debug, Clone)]
 pub struct Access {
     pub(crate) workspace: WorkspaceId,
     pub(crate) verifier: Arc<Verifier>,
+    /// Where the platform's issuer publishes its keys.
+    pub(crate) platform: Option<Arc<PlatformKeys>>,
+}
+
+impl Access {
+    /// The claims of a token that is valid now.
+    async fn verified(&self, token: &str) -> Result<Claims, Problem> {
+        let asked_at = Instant::now();
+        let mut verified = self.verifier.verify(token);
+        if let (Err(AuthError::UnknownKey), Some(platform)) = (&verified, &self.platform) {
+            let is_current = platform.look_again(asked_at).await;
+            verified = self.verifier.verify(token);
+            if matches!(verified, Err(AuthError::UnknownKey)) && !is_current {
+                return Err(Problem::component_down("the platform's key set"));
+            }
+        }
+        verified.map_err(|error| {
+            // The library's words name what is wrong with a token, never what is in it.
+            tracing::debug!(%error, "a token was refused");
+            unauthorised("token_invalid", "the token is malformed, has ended, or is of no key that is known here")
+        })
+    }
 }
 
 /// A person with a valid token of this workspace. As a handler's argument it answers 401 and 403 by itself.
@@ -33,6 +58,8 @@ pub struct Viewer {
     pub agent: Option<AgentId>,
     /// When the token ends, Unix seconds.
     pub expires_at: i64,
+    /// When the person signed in here, Unix seconds; `None` with a token of the platform's.
+    pub signed_in_at: Option<i64>,
 }
 
 /// What a request is about, as far as roles are concerned.
@@ -136,11 +163,7 @@ where
         let Some((_, token)) = token else {
             return Err(unauthorised("token_missing", "send the token as `Authorization: Bearer …`"));
         };
-        let claims = access.verifier.verify(token.trim()).map_err(|error| {
-            // The library's words name what is wrong with a token, never what is in it.
-            tracing::debug!(%error, "a token was refused");
-            unauthorised("token_invalid", "the token is malformed, has ended, or is of no key that is known here")
-        })?;
+        let claims = access.verified(token.trim()).await?;
         if claims.workspace != access.workspace.as_str() {
             return Err(Problem::new(
                 StatusCode::FORBIDDEN,
@@ -154,6 +177,7 @@ where
             role: claims.role,
             agent: claims.agent_id.as_deref().and_then(|id| AgentId::new(id).ok()),
             expires_at: claims.exp,
+            signed_in_at: claims.is_own.then(|| claims.auth_time.unwrap_or(claims.iat)),
         })
     }
 }

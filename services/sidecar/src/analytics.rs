@@ -62,16 +62,21 @@ impl Analytics {
         Some(Self { url, database: server.database.clone(), user: user.clone(), password: password.clone(), http })
     }
 
-    /// The facts of a call, each once, at its first arrival, in the order of arrival.
-    pub(crate) async fn facts(&self, workspace: &str, call: &str) -> Result<Vec<FactPlace>, Problem> {
-        self.ask(workspace, call).await.map_err(|error| {
+    /// The facts of a call, each once, at its first arrival, in the order of arrival; or of them those that name one agent.
+    pub(crate) async fn facts(
+        &self,
+        workspace: &str,
+        call: &str,
+        agent: Option<&str>,
+    ) -> Result<Vec<FactPlace>, Problem> {
+        self.ask(workspace, call, agent).await.map_err(|error| {
             // A client's words name hosts and times; a server's refusal is reduced to its code.
             tracing::warn!(%error, "clickhouse could not be asked");
             Problem::component_down(CLICKHOUSE)
         })
     }
 
-    async fn ask(&self, workspace: &str, call: &str) -> Result<Vec<FactPlace>, AnalyticsError> {
+    async fn ask(&self, workspace: &str, call: &str, agent: Option<&str>) -> Result<Vec<FactPlace>, AnalyticsError> {
         let statement = format!(
             "SELECT log_topic AS topic, log_partition AS partition, log_offset AS offset, toString(fact_id) AS id,
                     toString(kind) AS kind,
@@ -82,6 +87,7 @@ impl Analytics {
                         AS received_at
              FROM {}.facts AS stored
              WHERE stored.workspace_id = {{workspace:String}} AND stored.call_id = {{call:String}}
+               AND ({{everybody:Bool}} OR stored.agent_id = {{agent:String}})
              ORDER BY stored.arrival
              LIMIT 1 BY stored.fact_id
              LIMIT {MOST_FACTS}
@@ -92,6 +98,8 @@ impl Analytics {
         url.query_pairs_mut()
             .append_pair("param_workspace", workspace)
             .append_pair("param_call", &escaped(call))
+            .append_pair("param_everybody", if agent.is_none() { "true" } else { "false" })
+            .append_pair("param_agent", &escaped(agent.unwrap_or_default()))
             .append_pair("output_format_json_quote_64bit_integers", "0");
         let mut request = self.http.post(url);
         if !self.user.is_empty() {

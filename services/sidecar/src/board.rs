@@ -47,6 +47,9 @@ pub enum PastBoardError {
     /// The log cannot be read now.
     #[error("the log cannot be read: {0}")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Others have asked before.
+    #[error("others are being answered")]
+    Busy,
     /// Reading would take longer than a request may.
     #[error("that moment lies too far back for one request")]
     TooFar,
@@ -72,17 +75,14 @@ pub(crate) async fn board(
     };
     let Some(text) = params.text("asOf") else {
         let board = app.hub.board(&viewer.audience()).ok_or_else(|| Problem::component_down("the board"))?;
-        app.audit.look(
-            &viewer,
-            &request,
-            "board",
-            Deed { action: "board.read", about: None, count: app.hub.numbers() },
-        )?;
+        app.audit
+            .look(&viewer, &request, "board", Deed { action: "board.read", about: None, count: app.hub.numbers() })
+            .await?;
         return Ok(answer(board));
     };
     let (board, count) = past(&app, &viewer, text, clock).await?;
     let deed = Deed { action: "board.read_past", about: None, count };
-    app.audit.look(&viewer, &request, &format!("board?{}", params.identity()), deed)?;
+    app.audit.look(&viewer, &request, &format!("board?{}", params.identity()), deed).await?;
     Ok(board)
 }
 
@@ -101,6 +101,13 @@ async fn past(app: &App, viewer: &Viewer, text: &str, clock: Clock) -> Result<(R
             tracing::warn!(%error, "a past board could not be made");
             Problem::component_down("the log")
         }
+        PastBoardError::Busy => Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "past_boards_busy",
+            "Others are being shown the past",
+            "one past board is made at a time; ask again shortly, or use `helix replay board`",
+        )
+        .retry_after(5),
         PastBoardError::TooFar => bad("as_of_too_far", "use `helix replay board`, which may take its time"),
     })?;
     let view = View::of(viewer.audience(), &found.visible);

@@ -5,7 +5,7 @@
 //! the role is the workspace's own, to which row-level security shows that workspace alone; every query names the
 //! workspace besides.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use axum::http::StatusCode;
 use helix_kit::{http::Readiness, problem::Problem};
@@ -74,10 +74,14 @@ fn kind_of(error: &sqlx::Error) -> &'static str {
     }
 }
 
+/// Connections of what must not wait behind the questions of the API: whether it is there, and how far it is.
+const PROBES: u32 = 2;
+
 /// The read models.
 #[derive(Debug, Clone)]
 pub(crate) struct Database {
     pool: PgPool,
+    probes: PgPool,
 }
 
 impl Database {
@@ -92,11 +96,10 @@ impl Database {
             .options(SESSION)
             // Of no effect for the workspace's own role; a role without a binding is held to it by row-level security.
             .options([("helix.workspace", workspace)]);
-        let pool = PgPoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(CONNECT_WITHIN)
-            .connect_lazy_with(options);
-        Ok(Self { pool })
+        let of = |connections, options| {
+            PgPoolOptions::new().max_connections(connections).acquire_timeout(CONNECT_WITHIN).connect_lazy_with(options)
+        };
+        Ok(Self { pool: of(connections, options.clone()), probes: of(PROBES, options) })
     }
 
     /// For one statement.
@@ -109,10 +112,17 @@ impl Database {
         Ok(self.pool.begin_with("begin isolation level repeatable read, read only").await?)
     }
 
+    /// Which record of each topic and partition the projector of the read models reads next.
+    pub(crate) async fn progress(&self) -> Result<BTreeMap<(String, i32), i64>, DatabaseError> {
+        let asked = sqlx::query_as("select topic, partition, next_offset from helix.read_models_progress()");
+        let rows: Vec<(String, i32, i64)> = asked.fetch_all(&self.probes).await?;
+        Ok(rows.into_iter().map(|(topic, partition, next)| ((topic, partition), next)).collect())
+    }
+
     /// Says whether it is there, for as long as it is polled. Without it work still comes: the board needs none of it.
     pub(crate) async fn watch(self, readiness: Readiness) {
         loop {
-            let asked = timeout(CONNECT_WITHIN, async { self.pool.acquire().await?.ping().await }).await;
+            let asked = timeout(CONNECT_WITHIN, async { self.probes.acquire().await?.ping().await }).await;
             if matches!(asked, Ok(Ok(()))) {
                 readiness.ready(POSTGRES);
             } else {

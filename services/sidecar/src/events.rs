@@ -7,12 +7,9 @@
 //! `fetch`.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     convert::Infallible,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -43,34 +40,72 @@ use crate::{
 
 /// How many clients one sidecar takes.
 pub(crate) const CLIENTS_LIMIT: usize = 5000;
+/// How many of them may be one person's.
+const PERSON_LIMIT: usize = 50;
 /// How soon a client that lost its stream should come back; it backs off further by itself.
 /// Without a blank line: it is part of the first event's block, so that every block has an id.
 const RETRY: &[u8] = b"retry: 1000\n";
 
 /// Counts the clients that are connected.
 #[derive(Debug, Default)]
-pub(crate) struct Clients(AtomicUsize);
+pub(crate) struct Clients(Mutex<Taken>);
+
+/// Places that are taken.
+#[derive(Debug, Default)]
+struct Taken {
+    all: usize,
+    /// By person; who has none is not in it.
+    of: BTreeMap<String, usize>,
+}
 
 /// One place among the clients, given back when dropped.
+#[derive(Debug)]
 struct Place {
     clients: Arc<Clients>,
     workspace: String,
+    person: String,
     reason: &'static str,
 }
 
 impl Clients {
-    fn enter(self: &Arc<Self>, workspace: &str) -> Option<Place> {
-        let count = self.0.fetch_add(1, Ordering::Relaxed) + 1;
-        let place = Place { clients: self.clone(), workspace: workspace.to_owned(), reason: "client_left" };
-        metrics::clients(workspace, count);
-        (count <= CLIENTS_LIMIT).then_some(place)
+    fn lock(&self) -> MutexGuard<'_, Taken> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn enter(self: &Arc<Self>, workspace: &str, person: &str) -> Result<Place, Problem> {
+        let mut taken = self.lock();
+        if taken.all >= CLIENTS_LIMIT {
+            let detail = "the sidecar has as many clients as it takes; try again later";
+            return Err(too_many(StatusCode::SERVICE_UNAVAILABLE, detail));
+        }
+        if taken.of.get(person).is_some_and(|own| *own >= PERSON_LIMIT) {
+            let detail = "you have as many streams as one person may; close some";
+            return Err(too_many(StatusCode::TOO_MANY_REQUESTS, detail));
+        }
+        taken.all += 1;
+        *taken.of.entry(person.to_owned()).or_default() += 1;
+        metrics::clients(workspace, taken.all);
+        drop(taken);
+        let (workspace, person) = (workspace.to_owned(), person.to_owned());
+        Ok(Place { clients: self.clone(), workspace, person, reason: "client_left" })
+    }
+}
+
+fn too_many(status: StatusCode, detail: &str) -> Problem {
+    Problem::new(status, "too_many_clients", "Too many clients are on the event stream", detail).retry_after(10)
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let count = self.clients.0.fetch_sub(1, Ordering::Relaxed) - 1;
-        metrics::clients(&self.workspace, count);
+        let mut taken = self.clients.lock();
+        taken.all -= 1;
+        if let Some(own) = taken.of.get_mut(&self.person) {
+            *own -= 1;
+            if *own == 0 {
+                taken.of.remove(&self.person);
+            }
+        }
+        metrics::clients(&self.workspace, taken.all);
         metrics::ended(&self.workspace, self.reason);
     }
 }
@@ -92,22 +127,13 @@ pub(crate) async fn events(
     Extension(request): Extension<RequestId>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let busy = || {
-        Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "too_many_clients",
-            "The sidecar has as many clients as it takes",
-            "try again later",
-        )
-        .retry_after(10)
-    };
-    let place = app.clients.enter(app.workspace()).ok_or_else(busy)?;
+    let place = app.clients.enter(app.workspace(), &viewer.subject)?;
     let audience = viewer.audience();
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
     let joined = app.hub.join(&audience, last).ok_or_else(|| Problem::component_down("the board"))?;
     // A board that shows nobody yet will.
     let deed = Deed { action: "board.watch", about: None, count: app.hub.numbers().max(1) };
-    app.audit.look(&viewer, &request, "board as events", deed)?;
+    app.audit.look(&viewer, &request, "board as events", deed).await?;
     let left = u64::try_from(viewer.expires_at.saturating_sub(Utc::now().timestamp())).unwrap_or(0);
     let mut first = VecDeque::from(joined.first);
     first.push_front(Bytes::from_static(RETRY));
@@ -168,7 +194,7 @@ impl Client {
 
     /// Starts over with a snapshot, and with the frames after it.
     fn anew(&mut self) -> Option<Bytes> {
-        let joined = self.hub.join(&self.audience, None)?;
+        let Some(joined) = self.hub.join(&self.audience, None) else { return self.end("going_away") };
         self.own = joined.own;
         self.frames = joined.frames;
         self.first = joined.first.into();
@@ -178,5 +204,29 @@ impl Client {
     fn end(&mut self, reason: &'static str) -> Option<Bytes> {
         self.place.reason = reason;
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_bounded_of_all_and_of_each_person_and_given_back() {
+        let clients = Arc::<Clients>::default();
+        let enter = |person: &str| clients.enter("ramaiah", person);
+        let mut asha: Vec<Place> = (0..PERSON_LIMIT).map(|_| enter("asha").unwrap()).collect();
+        let refused = enter("asha").unwrap_err();
+        assert_eq!((refused.status.as_u16(), refused.code), (429, "too_many_clients"));
+        let ravi = enter("ravi").unwrap();
+        asha.pop();
+        asha.push(enter("asha").unwrap());
+        let others: Vec<Place> =
+            (0..CLIENTS_LIMIT - PERSON_LIMIT - 1).map(|number| enter(&format!("p{}", number / 2)).unwrap()).collect();
+        let refused = enter("ravi").unwrap_err();
+        assert_eq!((refused.status.as_u16(), refused.code), (503, "too_many_clients"));
+        drop((asha, ravi, others));
+        let taken = clients.lock();
+        assert_eq!((taken.all, taken.of.len()), (0, 0));
     }
 }

@@ -4,26 +4,38 @@
 //!
 //! | reason | when |
 //! |---|---|
-//! | `redis` | the workspace's Redis has not answered for [`PATIENCE`] |
+//! | `redis` | the workspace's Redis has not answered for [`PATIENCE`], or the board there cannot be followed |
 //! | `projector` | the live projector's pulse, written about once a second, is older than [`PATIENCE`] |
-//! | `lag` | facts have been waiting in the log for more than [`PATIENCE`], without a moment of none waiting |
-//! | `ingest` | the ingest has not said it is ready for [`PATIENCE`]: nothing new can arrive |
+//! | `lag` | facts have been waiting in the log for more than [`PATIENCE`], without a moment of none waiting; or the board is made anew and has not been at the log's end yet |
+//! | `ingest` | the ingest has not said for [`PATIENCE`] that it is ready and writes to the log: nothing new can arrive |
+//! | `quiet` | calls are up, every other link is whole, and the provider has sent nothing for longer than it ever did lately |
 //!
-//! Everything is looked at once a second, so a break is told within 5 s. Silence alone is not stale: a hospital with one
-//! long call sends nothing for minutes, and a board that cried wolf then would not be believed when it matters.
+//! Everything is looked at once a second, so a break is told within 5 s. What is too quiet is learned: a hospital with one
+//! long call sends nothing for minutes, a busy one never for three seconds, and a board that cried wolf would not be
+//! believed when it matters (docs/decisions/0018).
+//!
+//! "Since" is until when the link was known to be whole, not when somebody noticed.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     time::{Duration, Instant},
 };
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use helix_live::Pulse;
 
 /// How long a link may be silent before it counts as broken. With one look a second: told within 5 s.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(3500);
 /// How often each link is looked at.
 pub(crate) const LOOK: Duration = Duration::from_secs(1);
+/// The read models may be so long behind the board before it is told.
+const RECORDS_PATIENCE: Duration = Duration::from_secs(5);
+/// The provider's silences that are remembered.
+const SILENCES: usize = 64;
+/// The provider is quiet after so many times the longest of them.
+const LONGER: u32 = 3;
+/// Nobody's silence while calls are up is usual beyond this.
+const MOST: Duration = Duration::from_secs(600);
 
 /// Which link is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,9 +48,14 @@ pub enum StaleReason {
     Lag,
     /// The ingest is not ready.
     Ingest,
+    /// The provider sends nothing although calls are up.
+    Quiet,
 }
 
 impl StaleReason {
+    /// Every reason.
+    pub(crate) const ALL: [Self; 5] = [Self::Redis, Self::Projector, Self::Lag, Self::Ingest, Self::Quiet];
+
     /// The word in JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -47,6 +64,7 @@ impl StaleReason {
             Self::Projector => "projector",
             Self::Lag => "lag",
             Self::Ingest => "ingest",
+            Self::Quiet => "quiet",
         }
     }
 }
@@ -58,16 +76,34 @@ pub(crate) struct Fresh {
     pub(crate) since: Option<DateTime<Utc>>,
     pub(crate) lag_facts: i64,
     pub(crate) lag_seconds: i64,
+    /// Until when the read models were even with the board, where that is long ago. The board itself is not stale by it.
+    pub(crate) records_since: Option<DateTime<Utc>>,
+}
+
+/// What the board shows of the provider's activity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Traffic {
+    /// When its last event reached us.
+    pub(crate) heard_at: Instant,
+    /// Calls in progress.
+    pub(crate) calls: usize,
 }
 
 /// Keeps book of what was last heard of each link. Time is given, so that tests need not wait.
 #[derive(Debug)]
 pub(crate) struct Freshness {
     redis_at: Instant,
+    followed_at: Instant,
+    records_at: Instant,
+    /// The life of the board, and since when it has been ours without having been at the log's end.
+    life: Option<String>,
+    anew_since: Option<Instant>,
     ingest_at: Instant,
     pulse: Pulse,
     pulse_read_at: Instant,
     waiting_since: Option<Instant>,
+    traffic: Option<Traffic>,
+    silences: VecDeque<Duration>,
     since: BTreeMap<StaleReason, DateTime<Utc>>,
 }
 
@@ -76,16 +112,43 @@ impl Freshness {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             redis_at: now,
+            followed_at: now,
+            records_at: now,
+            life: None,
+            anew_since: None,
             ingest_at: now,
             pulse: Pulse { age: Some(Duration::ZERO), ..Pulse::default() },
             pulse_read_at: now,
             waiting_since: None,
+            traffic: None,
+            silences: VecDeque::new(),
             since: BTreeMap::new(),
         }
     }
 
     pub(crate) fn redis_answered(&mut self, now: Instant) {
         self.redis_at = now;
+    }
+
+    /// The board was read, or nothing new was there to be read.
+    pub(crate) fn followed(&mut self, now: Instant) {
+        self.followed_at = now;
+    }
+
+    /// The read models were even with the board then.
+    pub(crate) fn records_even(&mut self, at: Instant) {
+        self.records_at = self.records_at.max(at);
+    }
+
+    /// A whole board of this life was read. Tells whether it has been at the log's end: one that has not yet is shown
+    /// only where there is no other.
+    pub(crate) fn life_read(&mut self, life: &str, pulse: Pulse, now: Instant) -> bool {
+        if self.life.as_deref() != Some(life) {
+            self.life = Some(life.to_owned());
+            self.anew_since = Some(now);
+        }
+        self.pulse_read(pulse, now);
+        self.anew_since.is_none()
     }
 
     pub(crate) fn ingest_answered(&mut self, now: Instant) {
@@ -98,11 +161,44 @@ impl Freshness {
             self.pulse_read_at = now;
             self.pulse = pulse;
         }
+        // A pulse that is older than the life says nothing of it.
+        let is_of_life = self.anew_since.is_some_and(|since| {
+            pulse.age.is_some_and(|age| now.checked_sub(age).is_some_and(|told_at| told_at >= since))
+        });
+        if is_of_life && pulse.lag < PATIENCE {
+            self.anew_since = None;
+        }
         if pulse.lag_facts == 0 {
             self.waiting_since = None;
         } else if self.waiting_since.is_none() {
             self.waiting_since = Some(now);
         }
+    }
+
+    /// The board was looked at; `None` while nothing of the provider was ever heard. A silence that ends is remembered, if calls
+    /// were up and nothing else was broken in it: then it was the provider's own.
+    pub(crate) fn traffic_seen(&mut self, traffic: Option<Traffic>) {
+        if let (Some(before), Some(now)) = (self.traffic, traffic) {
+            let only_quiet = self.since.keys().all(|reason| *reason == StaleReason::Quiet);
+            if before.calls > 0 && only_quiet && now.heard_at > before.heard_at {
+                self.silences.truncate(SILENCES - 1);
+                self.silences.push_front(now.heard_at.duration_since(before.heard_at));
+            }
+        }
+        self.traffic = traffic;
+    }
+
+    /// How long the provider may be silent while calls are up.
+    fn allowed(&self) -> Duration {
+        let longest = self.silences.iter().max().copied().unwrap_or_default();
+        (longest * LONGER).clamp(PATIENCE, MOST)
+    }
+
+    /// For how long the provider has been silent, where that is too long.
+    fn quiet(&self, now: Instant) -> Option<Duration> {
+        let traffic = self.traffic.filter(|traffic| traffic.calls > 0)?;
+        let silence = now.saturating_duration_since(traffic.heard_at);
+        (silence > self.allowed()).then_some(silence)
     }
 
     /// What is to be said now.
@@ -112,17 +208,31 @@ impl Freshness {
         // the next fact is on its way; we have seen facts waiting only for so long.
         let lag = if waited >= PATIENCE { self.pulse.lag } else { self.pulse.lag.min(waited) };
         let pulse_age = self.pulse.age.unwrap_or_default() + now.saturating_duration_since(self.pulse_read_at);
+        let since = |at: Instant| now.saturating_duration_since(at);
+        let redis = since(self.redis_at.min(self.followed_at));
+        let anew = self.anew_since.map(since);
         let broken = [
-            (StaleReason::Redis, now.saturating_duration_since(self.redis_at) > PATIENCE),
-            (StaleReason::Projector, pulse_age > PATIENCE),
-            (StaleReason::Lag, waited > PATIENCE && lag > PATIENCE),
-            (StaleReason::Ingest, now.saturating_duration_since(self.ingest_at) > PATIENCE),
+            (StaleReason::Redis, redis, redis > PATIENCE),
+            (StaleReason::Projector, pulse_age, pulse_age > PATIENCE),
+            (StaleReason::Lag, anew.unwrap_or(lag), anew.is_some() || (waited > PATIENCE && lag > PATIENCE)),
+            (StaleReason::Ingest, since(self.ingest_at), since(self.ingest_at) > PATIENCE),
         ];
-        for (reason, is_broken) in broken {
+        let ago = |age: Duration| TimeDelta::from_std(age).map_or(clock, |age| clock - age);
+        for (reason, age, is_broken) in broken {
             if is_broken {
-                self.since.entry(reason).or_insert(clock);
+                self.since.entry(reason).or_insert(ago(age));
             } else {
                 self.since.remove(&reason);
+            }
+        }
+        // Of a provider behind a broken link nothing is known.
+        let whole = !broken.iter().any(|(_, _, is_broken)| *is_broken);
+        match self.quiet(now).filter(|_| whole) {
+            Some(silence) => {
+                self.since.entry(StaleReason::Quiet).or_insert(ago(silence));
+            }
+            None => {
+                self.since.remove(&StaleReason::Quiet);
             }
         }
         Fresh {
@@ -130,6 +240,7 @@ impl Freshness {
             since: self.since.values().min().copied(),
             lag_facts: self.pulse.lag_facts,
             lag_seconds: i64::try_from(lag.as_secs()).unwrap_or(i64::MAX),
+            records_since: Some(since(self.records_at)).filter(|age| *age > RECORDS_PATIENCE).map(ago),
         }
     }
 }
@@ -148,6 +259,8 @@ mod tests {
 
     fn listen(fresh: &mut Freshness, pulse: Pulse, now: Instant) {
         fresh.redis_answered(now);
+        fresh.followed(now);
+        fresh.records_even(now);
         fresh.ingest_answered(now);
         fresh.pulse_read(pulse, now);
     }
@@ -187,5 +300,110 @@ mod tests {
         assert!(fresh.look(after(start, 4000), Utc::now()).reasons.is_empty());
         listen(&mut fresh, beat(900, 9), after(start, 5000));
         assert_eq!(fresh.look(after(start, 5000), Utc::now()).reasons, [StaleReason::Lag]);
+    }
+
+    /// A board with these calls, of which the provider's last event came at that moment; all else is well.
+    fn seen(fresh: &mut Freshness, start: Instant, heard: u64, calls: usize, now: u64) -> Fresh {
+        listen(fresh, beat(0, 0), after(start, now));
+        fresh.traffic_seen(Some(Traffic { heard_at: after(start, heard), calls }));
+        fresh.look(after(start, now), Utc::now())
+    }
+
+    #[test]
+    fn silence_while_calls_are_up_is_told_within_five_seconds_and_over_with_the_next_event() {
+        let start = Instant::now();
+        let mut fresh = Freshness::new(start);
+        assert!(seen(&mut fresh, start, 0, 0, 60_000).reasons.is_empty(), "nothing is expected while no call is up");
+        assert!(seen(&mut fresh, start, 60_000, 1, 63_000).reasons.is_empty());
+        let told = seen(&mut fresh, start, 60_000, 1, 64_500);
+        assert_eq!(told.reasons, [StaleReason::Quiet]);
+        let since = Utc::now() - told.since.unwrap();
+        assert!((4000..6000).contains(&since.num_milliseconds()), "since the last event: {since}");
+        assert!(seen(&mut fresh, start, 65_000, 1, 65_000).reasons.is_empty());
+        assert!(seen(&mut fresh, start, 65_000, 0, 90_000).reasons.is_empty(), "the call is over");
+    }
+
+    #[test]
+    fn what_is_too_quiet_is_learned_and_forgotten() {
+        let start = Instant::now();
+        let mut fresh = Freshness::new(start);
+        seen(&mut fresh, start, 0, 1, 0);
+        // A silence of 20 s is usual here; one of a minute is not.
+        seen(&mut fresh, start, 20_000, 1, 20_000);
+        assert!(seen(&mut fresh, start, 20_000, 1, 75_000).reasons.is_empty());
+        assert_eq!(seen(&mut fresh, start, 20_000, 1, 81_000).reasons, [StaleReason::Quiet]);
+        // It gets busy.
+        let mut at = 81_000;
+        for _ in 0..=SILENCES {
+            at += 500;
+            seen(&mut fresh, start, at, 1, at);
+        }
+        assert_eq!(seen(&mut fresh, start, at, 1, at + 4000).reasons, [StaleReason::Quiet]);
+    }
+
+    #[test]
+    fn a_broken_link_is_told_instead_of_silence_and_teaches_nothing() {
+        let start = Instant::now();
+        let mut fresh = Freshness::new(start);
+        seen(&mut fresh, start, 0, 1, 0);
+        assert_eq!(
+            fresh.look(after(start, 10_000), Utc::now()).reasons,
+            [StaleReason::Redis, StaleReason::Projector, StaleReason::Ingest]
+        );
+        seen(&mut fresh, start, 12_000, 1, 12_000);
+        assert_eq!(seen(&mut fresh, start, 12_000, 1, 16_500).reasons, [StaleReason::Quiet]);
+    }
+
+    #[test]
+    fn a_link_is_stale_since_it_was_last_whole_and_not_since_somebody_looked() {
+        let start = Instant::now();
+        let mut fresh = Freshness::new(start);
+        let dead = Pulse { age: Some(Duration::from_secs(7200)), ..beat(0, 0) };
+        assert!(!fresh.life_read("a", dead, start));
+        let told = fresh.look(start, Utc::now());
+        assert!(told.reasons.contains(&StaleReason::Projector));
+        assert!((7190..7210).contains(&(Utc::now() - told.since.unwrap()).num_seconds()));
+    }
+
+    #[test]
+    fn a_board_that_cannot_be_followed_is_stale_although_its_redis_answers() {
+        let start = Instant::now();
+        let mut fresh = Freshness::new(start);
+        listen(&mut fresh, beat(0, 0), start);
+        fresh.redis_answered(after(start, 5000));
+        fresh.ingest_answered(after(start, 5000));
+        fresh.pulse_read(beat(0, 0), after(start, 5000));
+        assert_eq!(fresh.look(after(start, 5000), Utc::now()).reasons, [StaleReason::Redis]);
+    }
+
+    #[test]
+    fn a_board_that_is_made_anew_is_stale_until_it_was_at_the_logs_end() {
+        let start = Instant::now();
+        let mut fresh = Freshness::new(start);
+        listen(&mut fresh, beat(0, 0), start);
+        // The pulse is the one of the life before.
+        assert!(!fresh.life_read("b", beat(0, 0), after(start, 100)));
+        assert_eq!(fresh.look(after(start, 200), Utc::now()).reasons, [StaleReason::Lag]);
+        assert!(!fresh.life_read("b", beat(5000, 90_000), after(start, 1000)));
+        assert!(fresh.life_read("b", beat(0, 0), after(start, 2000)));
+        assert!(fresh.look(after(start, 2000), Utc::now()).reasons.is_empty());
+        // It goes on being read.
+        assert!(fresh.life_read("b", beat(9, 1), after(start, 3000)));
+    }
+
+    #[test]
+    fn read_models_that_stay_behind_are_told_apart_from_the_board() {
+        let start = Instant::now();
+        let mut fresh = Freshness::new(start);
+        listen(&mut fresh, beat(0, 0), start);
+        fresh.redis_answered(after(start, 8000));
+        fresh.followed(after(start, 8000));
+        fresh.ingest_answered(after(start, 8000));
+        fresh.pulse_read(beat(0, 0), after(start, 8000));
+        let told = fresh.look(after(start, 8000), Utc::now());
+        assert!(told.reasons.is_empty());
+        assert!((7..10).contains(&(Utc::now() - told.records_since.unwrap()).num_seconds()));
+        fresh.records_even(after(start, 8000));
+        assert_eq!(fresh.look(after(start, 9000), Utc::now()).records_since, None);
     }
 }

@@ -14,8 +14,8 @@ use std::{
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use helix_fold::board::{
-    document::{BoardDocument, Head, WATERMARK_OCCURRED, WATERMARK_RECEIVED},
-    visible::{BoardRoot, Change},
+    document::{BoardDocument, CALLS, CallCard, Head, PRODUCERS, ProducerCard, WATERMARK_OCCURRED, WATERMARK_RECEIVED},
+    visible::{BoardRoot, Change, Visible},
 };
 use helix_live::{Delta, Snapshot};
 use helix_schemas::names::WorkspaceId;
@@ -24,7 +24,7 @@ use serde_json::value::RawValue;
 use tokio::sync::broadcast;
 
 use crate::{
-    freshness::{Fresh, StaleReason},
+    freshness::{Fresh, StaleReason, Traffic},
     metrics,
     view::{Audience, View, callers},
 };
@@ -37,6 +37,9 @@ const BYTES_KEPT: usize = 8 * 1024 * 1024;
 /// An encoded snapshot serves every client that joins within this time, if the version is still its own.
 const SNAPSHOT_HOLDS: Duration = Duration::from_millis(250);
 
+/// Digits of the root in an event's id.
+const ROOT_DIGITS: usize = 16;
+
 /// What all clients are sent.
 #[derive(Debug)]
 pub(crate) enum Frame {
@@ -44,7 +47,7 @@ pub(crate) enum Frame {
     Delta {
         /// For viewers of an own view, who filter it.
         delta: Arc<Delta>,
-        /// `{generation}-{version}`.
+        /// See [`event_id`].
         id: String,
         /// Encoded for those who see callers.
         full: Bytes,
@@ -65,9 +68,26 @@ struct Life {
     version: u64,
     full: View,
     masked: View,
+    /// When the provider's last event reached us.
+    heard_at: Option<Instant>,
+    /// The event that the first of `kept` follows.
+    before: String,
     kept: VecDeque<Arc<Frame>>,
     kept_bytes: usize,
     encoded: [Option<Encoded>; 2],
+}
+
+impl Life {
+    fn event_id(&self) -> String {
+        event_id(&self.generation, self.version, self.full.root())
+    }
+}
+
+/// `{generation}-{version}-{the root's first digits}`. A Redis that comes back with an older state counts the same versions
+/// again, for other content: the root tells them apart.
+fn event_id(generation: &str, version: u64, root: BoardRoot) -> String {
+    let root = root.to_string();
+    format!("{generation}-{version}-{}", root.get(..ROOT_DIGITS).unwrap_or(&root))
 }
 
 struct Encoded {
@@ -79,6 +99,8 @@ struct Encoded {
 struct Inner {
     life: Option<Life>,
     fresh: Fresh,
+    /// The sidecar is going away: nobody joins any more.
+    is_closed: bool,
 }
 
 /// The board in memory, shared.
@@ -115,6 +137,8 @@ struct HeartbeatDocument<'a> {
     stale: bool,
     stale_since: Option<String>,
     stale_reasons: Vec<&'static str>,
+    /// Until when lists, plots and days were even with the board, where that is some seconds ago.
+    records_stale_since: Option<String>,
     watermark: HeartbeatWatermark<'a>,
 }
 
@@ -127,8 +151,12 @@ struct HeartbeatWatermark<'a> {
     received_at: Option<&'a RawValue>,
 }
 
+fn text(moment: DateTime<Utc>) -> String {
+    moment.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
 pub(crate) fn now_text() -> String {
-    Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true)
+    text(Utc::now())
 }
 
 fn json<T: Serialize>(value: &T) -> Vec<u8> {
@@ -156,7 +184,7 @@ fn delta_event(id: &str, version: u64, changes: &[Change], hash: BoardRoot) -> B
 
 impl Hub {
     pub(crate) fn new(workspace: WorkspaceId) -> Self {
-        let inner = Inner { life: None, fresh: Fresh::default() };
+        let inner = Inner { life: None, fresh: Fresh::default(), is_closed: false };
         Self { workspace, inner: Mutex::new(inner), frames: broadcast::Sender::new(FRAMES_AHEAD) }
     }
 
@@ -184,6 +212,8 @@ impl Hub {
         inner.life = Some(Life {
             masked: View::of(Audience::Masked, &snapshot.visible),
             full: View::of(Audience::Full, &snapshot.visible),
+            heard_at: last_heard(&snapshot.visible, Utc::now()),
+            before: event_id(&snapshot.generation, snapshot.version, snapshot.visible.root()),
             generation: snapshot.generation,
             version: snapshot.version,
             kept: VecDeque::new(),
@@ -193,12 +223,20 @@ impl Hub {
         self.send(Arc::new(Frame::Anew), "anew");
     }
 
+    /// Whether a board of another life is shown.
+    pub(crate) fn shows_another(&self, generation: &str) -> bool {
+        self.lock().life.as_ref().is_some_and(|life| life.generation != generation)
+    }
+
     /// Takes the next delta.
     pub(crate) fn publish(&self, delta: Delta) {
         let mut inner = self.lock();
         let Some(life) = &mut inner.life else { return };
         life.version = delta.version;
-        let id = format!("{}-{}", life.generation, life.version);
+        if delta.changes.iter().any(|change| change.path.starts_with(PRODUCERS)) {
+            life.heard_at = Some(Instant::now());
+        }
+        let id = event_id(&life.generation, life.version, delta.hash);
         let encode = |view: &mut View| {
             let changes: Vec<Change> = delta.changes.iter().filter_map(|change| view.apply(change)).collect();
             delta_event(&id, delta.version, &changes, view.root())
@@ -215,8 +253,9 @@ impl Hub {
         life.kept_bytes += bytes;
         while life.kept.len() > FRAMES_KEPT || life.kept_bytes > BYTES_KEPT {
             let Some(oldest) = life.kept.pop_front() else { break };
-            if let Frame::Delta { full, masked, .. } = &*oldest {
+            if let Frame::Delta { full, masked, id, .. } = &*oldest {
                 life.kept_bytes -= full.len() + masked.len();
+                life.before.clone_from(id);
             }
         }
         self.send(frame, "delta");
@@ -230,8 +269,9 @@ impl Hub {
     /// Takes what is known of freshness; tells everybody at once where "stale" turned.
     pub(crate) fn freshness(&self, fresh: Fresh) {
         let mut inner = self.lock();
-        let turned = inner.fresh.reasons != fresh.reasons;
-        for reason in [StaleReason::Redis, StaleReason::Projector, StaleReason::Lag, StaleReason::Ingest] {
+        let turned = inner.fresh.reasons != fresh.reasons
+            || inner.fresh.records_since.is_some() != fresh.records_since.is_some();
+        for reason in StaleReason::ALL {
             metrics::stale(self.workspace.as_str(), reason.as_str(), fresh.reasons.contains(&reason));
         }
         inner.fresh = fresh;
@@ -240,6 +280,16 @@ impl Hub {
             tracing::info!(workspace = %self.workspace, reasons = ?words, "the board's freshness changed");
             self.heartbeat_of(&inner);
         }
+    }
+
+    /// What the board shows of the provider's activity; `None` where it never sent anything.
+    pub(crate) fn traffic(&self) -> Option<Traffic> {
+        let inner = self.lock();
+        let life = inner.life.as_ref()?;
+        let calls = life.full.visible().collection(CALLS);
+        // Of a call that is presumed ended nothing more is expected.
+        let is_up = |raw: &&&RawValue| serde_json::from_str::<CallCard>(raw.get()).is_ok_and(|card| !card.presumed);
+        Some(Traffic { heard_at: life.heard_at?, calls: calls.iter().filter(is_up).count() })
     }
 
     /// Sends everybody a heartbeat.
@@ -258,15 +308,21 @@ impl Hub {
         self.send(Arc::new(Frame::Same(Bytes::from_static(b":\n\n"))), "comment");
     }
 
-    /// Ends every stream.
+    /// Ends every stream, and lets nobody join any more.
     pub(crate) fn close(&self) {
+        // Held while it is sent: who joined before is told, who comes after is refused.
+        let mut inner = self.lock();
+        inner.is_closed = true;
         self.send(Arc::new(Frame::End), "end");
     }
 
     /// A client joins: it is sent what it missed since `last`, where that is still known, else a snapshot.
-    /// `None` before there is a board.
+    /// `None` before there is a board, and once the sidecar is going away.
     pub(crate) fn join(&self, audience: &Audience, last: Option<&str>) -> Option<Joined> {
         let mut inner = self.lock();
+        if inner.is_closed {
+            return None;
+        }
         let frames = self.frames.subscribe();
         // An own view has no frames of its own that could be kept: it begins with a snapshot.
         let missed = match audience {
@@ -287,7 +343,7 @@ impl Hub {
     fn snapshot_of(&self, inner: &mut Inner, audience: &Audience) -> Option<(Bytes, Option<View>)> {
         let (board, own) = self.encoded(inner, audience)?;
         let life = inner.life.as_ref()?;
-        let id = format!("{}-{}", life.generation, life.version);
+        let id = life.event_id();
         Some((event(&id, "snapshot", &board), own))
     }
 
@@ -319,7 +375,7 @@ impl Hub {
     }
 
     fn encoded(&self, inner: &mut Inner, audience: &Audience) -> Option<(Bytes, Option<View>)> {
-        let Inner { life, fresh } = inner;
+        let Inner { life, fresh, is_closed: _ } = inner;
         let life = life.as_mut()?;
         let document = |view: &View, version: u64| -> Bytes {
             let head = head(self.workspace.as_str(), version, fresh);
@@ -345,6 +401,15 @@ impl Hub {
     }
 }
 
+/// When the provider's last event reached us, by a board that was read now; what is said to lie ahead came just now.
+fn last_heard(visible: &Visible, now: DateTime<Utc>) -> Option<Instant> {
+    let cards = visible.collection(PRODUCERS);
+    let cards = cards.into_iter().filter_map(|raw| serde_json::from_str::<ProducerCard>(raw.get()).ok());
+    let moments = cards.filter_map(|card| DateTime::parse_from_rfc3339(&card.received_at).ok());
+    let ago = now.signed_duration_since(moments.max()?).to_std().unwrap_or_default();
+    Instant::now().checked_sub(ago)
+}
+
 /// What a board says of itself now.
 fn head<'a>(workspace: &'a str, version: u64, fresh: &Fresh) -> Head<'a> {
     Head {
@@ -352,7 +417,7 @@ fn head<'a>(workspace: &'a str, version: u64, fresh: &Fresh) -> Head<'a> {
         as_of: now_text(),
         version,
         stale_reasons: fresh.reasons.iter().map(|reason| reason.as_str()).collect(),
-        stale_since: fresh.since.map(|since| since.to_rfc3339_opts(SecondsFormat::Millis, true)),
+        stale_since: fresh.since.map(text),
         lag_facts: fresh.lag_facts,
         lag_seconds: fresh.lag_seconds,
     }
@@ -368,6 +433,7 @@ fn heartbeat(inner: &Inner) -> Option<Bytes> {
         stale: !head.stale_reasons.is_empty(),
         stale_since: head.stale_since,
         stale_reasons: head.stale_reasons,
+        records_stale_since: inner.fresh.records_since.map(text),
         watermark: HeartbeatWatermark {
             occurred_at: visible.raw(WATERMARK_OCCURRED),
             lag_facts: head.lag_facts,
@@ -375,18 +441,21 @@ fn heartbeat(inner: &Inner) -> Option<Bytes> {
             received_at: visible.raw(WATERMARK_RECEIVED),
         },
     };
-    Some(event(&format!("{}-{}", life.generation, life.version), "heartbeat", &json(&document)))
+    Some(event(&life.event_id(), "heartbeat", &json(&document)))
 }
 
-/// The frames after `last`, where all of them are still kept.
+/// The frames after `last`, where all of them are still kept, and `last` is the board that they follow.
 fn missed(life: &Life, audience: &Audience, last: &str) -> Option<Vec<Bytes>> {
-    let (generation, version) = last.rsplit_once('-')?;
-    let version: u64 = version.parse().ok()?;
-    if generation != life.generation || version > life.version {
+    let version: u64 = last.rsplit('-').nth(1)?.parse().ok()?;
+    let behind = usize::try_from(life.version.checked_sub(version)?).ok()?;
+    let skip = life.kept.len().checked_sub(behind)?;
+    let known = match skip.checked_sub(1).and_then(|place| life.kept.get(place)).map(|frame| &**frame) {
+        Some(Frame::Delta { id, .. }) => id,
+        Some(Frame::Anew | Frame::Same(_) | Frame::End) | None => &life.before,
+    };
+    if known != last {
         return None;
     }
-    let behind = usize::try_from(life.version - version).ok()?;
-    let skip = life.kept.len().checked_sub(behind)?;
     let bytes = |frame: &Arc<Frame>| match &**frame {
         Frame::Delta { full, masked, .. } => {
             Some(if *audience == Audience::Full { full.clone() } else { masked.clone() })
@@ -394,4 +463,26 @@ fn missed(life: &Life, audience: &Audience, last: &str) -> Option<Vec<Bytes>> {
         Frame::Anew | Frame::Same(_) | Frame::End => None,
     };
     Some(life.kept.iter().skip(skip).filter_map(bytes).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_joins_before_the_end_is_told_of_it_and_nobody_joins_after() {
+        let hub = Hub::new(WorkspaceId::new("ramaiah").unwrap());
+        hub.reset(Snapshot {
+            generation: "g".to_owned(),
+            version: 1,
+            visible: Visible::default(),
+            pulse: helix_live::Pulse::default(),
+        });
+        let mut before = hub.join(&Audience::Full, None).unwrap();
+        hub.close();
+        assert!(matches!(&*before.frames.try_recv().unwrap(), Frame::End));
+        for audience in [Audience::Full, Audience::Masked, Audience::Own(None)] {
+            assert!(hub.join(&audience, None).is_none(), "its stream would never end");
+        }
+    }
 }

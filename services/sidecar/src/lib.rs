@@ -3,14 +3,16 @@
 //! It decides who may see what, and how a board travels to many browsers at once. It folds nothing: the board lies in the
 //! workspace's own Redis, written by `helix project live`, and what the API lists in Postgres, written by `helix project
 //! postgres`. What a person decides is a fact in the log, like everything else. Parts:
-//! - `access`: bearer tokens, roles, and what each is shown; `login`: passwords, with a bound on guessing,
+//! - `access`: bearer tokens, roles, and what each is shown; `login`: passwords, with a bound on guessing; `platform`: the keys
+//!   of the platform's issuer,
 //! - `view`: what each kind of viewer sees of the board,
 //! - `hub`: the one copy of the board in memory, each change encoded once for all viewers of a kind,
 //! - `events`: the SSE stream,
-//! - `freshness`: what "stale" means, and who finds out,
+//! - `freshness`: what "stale" means, and who finds out; `records`: how far the read models are behind the board,
 //! - `board`: the board as JSON, past ones too where the caller of [`run_with`] brings them,
 //! - `api`: agents, calls, missed calls and metrics, read from Postgres (`database`) and ClickHouse (`analytics`),
-//! - `log`: appends what people decide; `audit`: leaves a fact for each action and each look at callers' numbers,
+//! - `log`: appends what people decide; `audit`: leaves a fact for each action, sign-in and look at callers' numbers, which
+//!   `journal` keeps on the disk until the log has it,
 //! - `register`: makes the workspace known to the ingest,
 //! - `assets`: the web monitor, embedded.
 //!
@@ -29,9 +31,12 @@ mod database;
 mod events;
 mod freshness;
 mod hub;
+mod journal;
 mod log;
 mod login;
 mod metrics;
+mod platform;
+mod records;
 mod register;
 mod serve;
 mod view;

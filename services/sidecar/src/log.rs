@@ -3,9 +3,7 @@
 //! Nothing is connected, and the schema registry is not asked, before the first fact. What fails after it was handed over is
 //! perhaps written: ids absorb a repeat of the same fact.
 //!
-//! Decisions of people are ordered by when they take effect. Those of this process get strictly rising moments, in the order
-//! in which they are handed to the producer, so that of two people who want the same the first in the log is the first in
-//! time too. Two sidecars of one workspace have two clocks: for them that is as true as the clocks are.
+//! Facts of one key lie in the log in the order in which they were handed over.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -17,7 +15,6 @@ use helix_schemas::{
     codec::{Codec, CodecError},
     fact::Fact,
     registry::{Registry, RegistryError},
-    time::OccurredAt,
     topics,
 };
 use rdkafka::{
@@ -70,8 +67,57 @@ pub(crate) struct Log {
     settings: ClientConfig,
     // A fatal error ends an idempotent producer for good; the next fact makes a new one.
     producer: Mutex<Option<FutureProducer>>,
-    /// The last moment at which a decision of this process took effect.
-    last: Mutex<OccurredAt>,
+}
+
+/// Where a fact lies in `telephony.facts`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+}
+
+/// The log, once the schema is known: facts are handed over without waiting.
+pub(crate) struct Opened<'a> {
+    log: &'a Log,
+    codec: Arc<Codec<Fact>>,
+}
+
+/// A fact that was handed over.
+pub(crate) struct Handed<'a> {
+    log: &'a Log,
+    producer: FutureProducer,
+    delivery: DeliveryFuture,
+}
+
+impl<'a> Opened<'a> {
+    /// Hands a fact to the producer. Where that fails nothing was written.
+    pub(crate) fn hand_over(&self, fact: &Fact) -> Result<Handed<'a>, LogError> {
+        let value = self.codec.encode(fact)?;
+        let key = fact.key();
+        let producer = self.log.producer()?;
+        let record = FutureRecord::to(topics::FACTS).key(&key).payload(&value);
+        match producer.send_result(record) {
+            Ok(delivery) => Ok(Handed { log: self.log, producer, delivery }),
+            Err((error, _)) => {
+                self.log.give_up_if_fatal(&producer);
+                Err(error.into())
+            }
+        }
+    }
+}
+
+impl Handed<'_> {
+    /// Waits until every in-sync replica has it. Where that fails it is perhaps written.
+    pub(crate) async fn acknowledged(self) -> Result<Place, LogError> {
+        match self.delivery.await {
+            Ok(Ok(delivery)) => Ok(Place { partition: delivery.partition, offset: delivery.offset }),
+            Ok(Err((error, _))) => {
+                self.log.give_up_if_fatal(&self.producer);
+                Err(error.into())
+            }
+            Err(_ended) => Err(LogError::Ended),
+        }
+    }
 }
 
 impl std::fmt::Debug for Log {
@@ -97,69 +143,20 @@ impl Log {
             .set("queue.buffering.max.kbytes", QUEUE_KIB.to_string())
             .set("queue.buffering.max.messages", QUEUE_MESSAGES.to_string())
             .set("allow.auto.create.topics", "false");
-        Self {
-            registry: Registry::new(registry_url),
-            codec: OnceCell::new(),
-            settings,
-            producer: Mutex::new(None),
-            last: Mutex::new(OccurredAt::from_millis(i64::MIN)),
-        }
+        Self { registry: Registry::new(registry_url), codec: OnceCell::new(), settings, producer: Mutex::new(None) }
     }
 
-    /// Appends a fact that rests on no order.
+    /// Appends a fact.
     pub(crate) async fn append(&self, fact: &Fact) -> Result<(), LogError> {
-        let codec = self.codec().await?;
-        let (producer, delivery) = self.enqueue(&codec, fact)?;
-        self.delivered(&producer, delivery).await
+        self.open().await?.hand_over(fact)?.acknowledged().await?;
+        Ok(())
     }
 
-    /// Appends a decision that takes effect at `earliest`, or just after the last one of this process.
-    pub(crate) async fn decide(
-        &self,
-        earliest: OccurredAt,
-        decision: impl FnOnce(OccurredAt) -> Fact,
-    ) -> Result<(), LogError> {
-        let codec = self.codec().await?;
-        let (producer, delivery) = {
-            // Held while the fact is handed over: the order of moments is the order in the log.
-            let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-            let at = earliest.max(OccurredAt::from_millis(last.millis().saturating_add(1)));
-            let enqueued = self.enqueue(&codec, &decision(at))?;
-            *last = at;
-            enqueued
-        };
-        self.delivered(&producer, delivery).await
-    }
-
-    async fn codec(&self) -> Result<Arc<Codec<Fact>>, LogError> {
+    /// Asks the registry, once.
+    pub(crate) async fn open(&self) -> Result<Opened<'_>, LogError> {
         let open = async || Ok::<_, RegistryError>(Arc::new(self.registry.fact_codec().await?));
         let opened = timeout(REGISTRY_WITHIN, self.codec.get_or_try_init(open)).await;
-        Ok(opened.map_err(|_| LogError::RegistryLate)??.clone())
-    }
-
-    fn enqueue(&self, codec: &Codec<Fact>, fact: &Fact) -> Result<(FutureProducer, DeliveryFuture), LogError> {
-        let value = codec.encode(fact)?;
-        let key = fact.key();
-        let producer = self.producer()?;
-        let record = FutureRecord::to(topics::FACTS).key(&key).payload(&value);
-        match producer.send_result(record) {
-            Ok(delivery) => Ok((producer, delivery)),
-            Err((error, _)) => {
-                self.give_up_if_fatal(&producer);
-                Err(error.into())
-            }
-        }
-    }
-
-    async fn delivered(&self, producer: &FutureProducer, delivery: DeliveryFuture) -> Result<(), LogError> {
-        match delivery.await {
-            Ok(Ok(_delivery)) => Ok(()),
-            Ok(Err((error, _))) => {
-                self.give_up_if_fatal(producer);
-                Err(error.into())
-            }
-            Err(_ended) => Err(LogError::Ended),
-        }
+        Ok(Opened { log: self, codec: opened.map_err(|_| LogError::RegistryLate)??.clone() })
     }
 
     fn producer(&self) -> Result<FutureProducer, KafkaError> {

@@ -13,6 +13,10 @@ const ACTIONS: &str = "helix_sidecar_actions_total";
 const AUDITS: &str = "helix_sidecar_audits_total";
 const AUDITS_WAITING: &str = "helix_sidecar_audits_waiting";
 const AUDITS_LIMIT: &str = "helix_sidecar_audits_waiting_limit";
+const JOURNAL_USABLE: &str = "helix_sidecar_audit_journal_usable";
+const JOURNAL_REPAIRS: &str = "helix_sidecar_audit_journal_repairs_total";
+const PLATFORM_FETCHES: &str = "helix_sidecar_platform_key_fetches_total";
+const PLATFORM_FAILING: &str = "helix_sidecar_platform_keys_failing";
 
 /// Describes all of them, and sets what never changes.
 pub(crate) fn describe(workspace: &str, clients_limit: usize, audits_limit: usize) {
@@ -30,6 +34,10 @@ pub(crate) fn describe(workspace: &str, clients_limit: usize, audits_limit: usiz
         Unit::Count,
         "how many may wait; beyond it what would have to be written down is refused"
     );
+    describe_gauge!(JOURNAL_USABLE, Unit::Count, "1 while audit facts can be kept on this machine's disk");
+    describe_counter!(JOURNAL_REPAIRS, Unit::Count, "how often a journal was opened that nobody had closed");
+    describe_counter!(PLATFORM_FETCHES, Unit::Count, "fetches of the platform's key set, by outcome");
+    describe_gauge!(PLATFORM_FAILING, Unit::Count, "1 while the platform's key set cannot be fetched");
     gauge!(AUDITS_LIMIT, "workspace" => workspace.to_owned())
         .set(f64::from(u32::try_from(audits_limit).unwrap_or(u32::MAX)));
     gauge!(CLIENTS_LIMIT, "workspace" => workspace.to_owned())
@@ -68,4 +76,15 @@ pub(crate) fn audited(workspace: &str, outcome: &'static str) {
 pub(crate) fn audits_waiting(workspace: &str, count: usize) {
     gauge!(AUDITS_WAITING, "workspace" => workspace.to_owned())
         .set(f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
+}
+
+pub(crate) fn audit_journal(workspace: &str, is_usable: bool, repairs: u64) {
+    gauge!(JOURNAL_USABLE, "workspace" => workspace.to_owned()).set(if is_usable { 1.0 } else { 0.0 });
+    counter!(JOURNAL_REPAIRS, "workspace" => workspace.to_owned()).absolute(repairs);
+}
+
+pub(crate) fn platform_keys(workspace: &str, is_fetched: bool) {
+    let outcome = if is_fetched { "fetched" } else { "failed" };
+    counter!(PLATFORM_FETCHES, "workspace" => workspace.to_owned(), "outcome" => outcome).increment(1);
+    gauge!(PLATFORM_FAILING, "workspace" => workspace.to_owned()).set(if is_fetched { 0.0 } else { 1.0 });
 }

@@ -10,6 +10,7 @@ use std::{
 
 use helix_kit::{http::Readiness, secret::Secret};
 use serde::Serialize;
+use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
 use crate::freshness::{Freshness, LOOK};
@@ -95,15 +96,25 @@ impl Registration {
         }
     }
 
-    /// Asks the ingest once a second whether it is ready, for as long as it is polled.
+    /// Asks the ingest once a second whether it is ready and what it takes goes to the log, for as long as it is polled.
     pub(crate) async fn watch(&self, http: &reqwest::Client, freshness: &Arc<Mutex<Freshness>>) {
         let url = self.url("/readyz");
         loop {
-            let asked = timeout(LOOK, http.get(&url).send()).await;
-            if matches!(asked, Ok(Ok(response)) if response.status().is_success()) {
+            if matches!(timeout(LOOK, flows(http, &url)).await, Ok(Ok(true))) {
                 freshness.lock().unwrap_or_else(PoisonError::into_inner).ingest_answered(Instant::now());
             }
             sleep(LOOK).await;
         }
     }
+}
+
+/// Whether what the ingest takes goes to the log. One that keeps events on its own disk for a log that is away says so, and is
+/// ready all the same.
+async fn flows(http: &reqwest::Client, url: &str) -> Result<bool, reqwest::Error> {
+    let response = http.get(url).send().await?;
+    if !response.status().is_success() {
+        return Ok(false);
+    }
+    let said: Value = response.json().await?;
+    Ok(said["degraded"].get("log").is_none() && said["details"]["spool"]["inUse"] != Value::Bool(true))
 }

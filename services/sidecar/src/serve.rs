@@ -9,7 +9,7 @@ use std::{
 
 use axum::{
     Json, Router,
-    extract::{FromRef, Request, State},
+    extract::{DefaultBodyLimit, FromRef, Request, State},
     http::{HeaderName, HeaderValue, header},
     middleware::{self, Next},
     response::Response,
@@ -18,7 +18,7 @@ use axum::{
 use chrono::{DateTime, Utc};
 use helix_kit::{
     auth::{AuthError, Signer, Verifier, sidecar_kid},
-    config::{Config, WorkspaceConfig},
+    config::{AuthConfig, Config, PlatformConfig, WorkspaceConfig},
     http::{Limits, Readiness, finish, health_routes},
 };
 use helix_live::{BoardReader, Followed, Pulse, ReadError};
@@ -32,14 +32,17 @@ use crate::{
     access::{Access, Viewer},
     api::{self, Api},
     assets,
-    audit::{self, Audit},
+    audit::Audit,
     board,
     board::PastBoards,
     events::{self, CLIENTS_LIMIT, Clients},
     freshness::{Freshness, LOOK},
     hub::Hub,
+    journal::{self, Clerk, Journal},
     login::{self, Login, LoginError},
     metrics,
+    platform::PlatformKeys,
+    records,
     register::{Registration, RegistrationBody},
 };
 
@@ -56,6 +59,18 @@ pub enum SidecarError {
     /// The configuration has no such workspace.
     #[error("no workspace {0} is configured (`helix workspace list` shows those that are)")]
     NoSuchWorkspace(String),
+    /// Nowhere to keep what must be written down.
+    #[error(
+        "audit.folder is not set: name a folder on a disk of this machine that outlives the process, for audit facts that the \
+         log has not got yet"
+    )]
+    NoAuditFolder,
+    /// The thread of the journal cannot be started.
+    #[error("the audit journal cannot be opened")]
+    Journal(#[source] std::io::Error),
+    /// The client for the platform's keys cannot be made.
+    #[error("auth.platform.url cannot be asked")]
+    Platform(#[source] reqwest::Error),
     /// A key cannot be read.
     #[error(transparent)]
     Auth(#[from] AuthError),
@@ -155,18 +170,25 @@ pub async fn run_with(
     let no_such = || SidecarError::NoSuchWorkspace(workspace.to_owned());
     let settings = settings.ok_or_else(no_such)?.clone();
     let id = WorkspaceId::new(workspace).map_err(|_| no_such())?;
-    metrics::describe(workspace, CLIENTS_LIMIT, audit::WAITING);
+    metrics::describe(workspace, CLIENTS_LIMIT, journal::WAITING);
+    if config.audit.folder.as_os_str().is_empty() {
+        return Err(SidecarError::NoAuditFolder);
+    }
 
-    let verifier = Arc::new(Verifier::from_file(&config.auth.issuer, &config.auth.jwks)?);
+    let readiness = Readiness::default();
+    let verifier = verifier(&config.auth)?;
+    let platform = PlatformKeys::new(&config.auth.platform, workspace, verifier.clone(), readiness.clone());
+    let platform = platform.map_err(SidecarError::Platform)?;
     let signer = Signer::from_file(&config.auth.issuer, &sidecar_kid(workspace), &settings.signing_key)?;
     let login = Login::new(&settings.users, signer, config.auth.token_lifetime, &config.ingest.trusted_proxies)?;
     let api = Api::new(&config, &settings, workspace)?;
-    let (audit, clerk) = Audit::new(id.clone(), api.log.clone());
-    let audit = Arc::new(audit);
+    let journal = Arc::new(Journal::open(id.clone(), &config.audit.folder).map_err(SidecarError::Journal)?);
+    let clerk = Clerk::new(journal.clone(), api.log.clone(), readiness.clone());
+    let audit = Arc::new(Audit::new(id.clone(), journal.clone()));
     let reader = BoardReader::new(settings.redis_url.reveal(), &id)?;
     let hub = Arc::new(Hub::new(id.clone()));
     let app = App {
-        access: Access { workspace: id, verifier },
+        access: Access { workspace: id, verifier, platform: platform.clone() },
         hub: hub.clone(),
         clients: Arc::default(),
         login: Arc::new(login),
@@ -176,17 +198,24 @@ pub async fn run_with(
         name: settings.name.as_str().into(),
         zone: settings.zone.as_str().into(),
     };
-    let readiness = Readiness::default();
     readiness.not_ready("board", "no board has been read from the workspace's Redis yet");
     // Until then events of its agents would be set aside as unrouted. Once known, the directory keeps it.
     readiness.not_ready("directory", "the workspace is not registered with the ingest yet");
     let freshness = Arc::new(Mutex::new(Freshness::new(Instant::now())));
     let mut tasks = JoinSet::new();
-    tasks.spawn(follow(reader.clone(), hub.clone(), readiness.clone()));
+    tasks.spawn(follow(reader.clone(), hub.clone(), readiness.clone(), freshness.clone()));
+    tasks.spawn(records::watch(reader.clone(), app.api.database.clone(), freshness.clone()));
     tasks.spawn(pulse(reader, freshness.clone()));
     tasks.spawn(tell(hub.clone(), freshness.clone()));
     tasks.spawn(app.api.database.clone().watch(readiness.clone()));
     tasks.spawn(clerk.work());
+    tasks.spawn({
+        let audit = audit.clone();
+        async move { audit.count_bursts().await }
+    });
+    if let Some(platform) = platform {
+        tasks.spawn(async move { platform.keep().await });
+    }
     let registration = Arc::new(registration(&config, workspace, &settings));
     let http = reqwest::Client::new();
     tasks.spawn({
@@ -205,16 +234,27 @@ pub async fn run_with(
         }
     };
     helix_kit::http::serve(listener, router, Limits::default(), leaving).await;
-    if tokio::time::timeout(AUDITS_WITHIN, audit.written()).await.is_err() {
-        tracing::error!(workspace, "audit facts are lost: the log did not take them before the end");
+    audit.end_all_bursts();
+    if tokio::time::timeout(AUDITS_WITHIN, journal.empty()).await.is_err() {
+        tracing::warn!(workspace, left = journal.waiting(), "audit facts go to the log at the next start");
     }
     tasks.shutdown().await;
+    journal.close().await;
     Ok(())
+}
+
+/// Our own keys, and whose tokens the platform's keys will verify.
+fn verifier(auth: &AuthConfig) -> Result<Arc<Verifier>, AuthError> {
+    let PlatformConfig { issuer, audience, .. } = &auth.platform;
+    let issuer = if issuer.is_empty() { &auth.issuer } else { issuer };
+    let audience = Some(audience.as_str()).filter(|audience| !audience.is_empty());
+    Ok(Arc::new(Verifier::from_file(&auth.issuer, &auth.jwks)?.with_platform(issuer, audience)))
 }
 
 fn router(app: App, more: Option<Router<Access>>, readiness: Readiness, metrics: PrometheusHandle) -> Router {
     let api = Router::new()
-        .route("/api/auth/login", post(login::login))
+        .route("/api/auth/login", post(login::login).layer(DefaultBodyLimit::max(login::LONGEST_BODY)))
+        .route("/api/auth/renew", post(login::renew))
         .route("/api/session", get(session))
         .route("/api/supervisor/board", get(board::board))
         .route("/api/supervisor/events", get(events::events))
@@ -254,6 +294,7 @@ async fn session(State(app): State<App>, viewer: Viewer) -> Json<Value> {
         "workspace": app.workspace(),
         "workspaceName": &*app.name,
         "zone": &*app.zone,
+        "subject": viewer.subject,
         "role": viewer.role,
         "agentId": viewer.agent,
         "seesCallers": viewer.role.sees_callers(),
@@ -275,9 +316,9 @@ fn registration(config: &Config, workspace: &str, settings: &WorkspaceConfig) ->
 }
 
 /// Keeps the hub's copy in step with Redis.
-async fn follow(reader: BoardReader, hub: Arc<Hub>, readiness: Readiness) {
+async fn follow(reader: BoardReader, hub: Arc<Hub>, readiness: Readiness, freshness: Arc<Mutex<Freshness>>) {
     loop {
-        if let Err(error) = follow_once(&reader, &hub, &readiness).await {
+        if let Err(error) = follow_once(&reader, &hub, &readiness, &freshness).await {
             tracing::warn!(%error, "the board cannot be followed; trying again");
             sleep(RETRY).await;
         }
@@ -285,12 +326,28 @@ async fn follow(reader: BoardReader, hub: Arc<Hub>, readiness: Readiness) {
 }
 
 /// Takes a snapshot and follows it until following breaks.
-async fn follow_once(reader: &BoardReader, hub: &Hub, readiness: &Readiness) -> Result<(), ReadError> {
+///
+/// A board that is being made anew from the log is not shown while there is the one before: that stays, stale.
+async fn follow_once(
+    reader: &BoardReader,
+    hub: &Hub,
+    readiness: &Readiness,
+    freshness: &Mutex<Freshness>,
+) -> Result<(), ReadError> {
+    let book = || freshness.lock().unwrap_or_else(PoisonError::into_inner);
     let (snapshot, mut follower) = reader.snapshot().await?;
+    book().followed(Instant::now());
+    let is_whole = book().life_read(&snapshot.generation, snapshot.pulse, Instant::now());
+    if !is_whole && hub.shows_another(&snapshot.generation) {
+        sleep(LOOK / 2).await;
+        return Ok(());
+    }
     hub.reset(snapshot);
     readiness.ready("board");
     loop {
-        match follower.next().await? {
+        let followed = follower.next().await?;
+        book().followed(Instant::now());
+        match followed {
             Followed::Quiet => {}
             Followed::Broken => return Ok(()),
             Followed::Deltas(deltas) => {
@@ -333,7 +390,11 @@ async fn tell(hub: Arc<Hub>, freshness: Arc<Mutex<Freshness>>) {
     loop {
         ticks.tick().await;
         let now = Instant::now();
-        let fresh = freshness.lock().unwrap_or_else(PoisonError::into_inner).look(now, Utc::now());
+        let fresh = {
+            let mut book = freshness.lock().unwrap_or_else(PoisonError::into_inner);
+            book.traffic_seen(hub.traffic());
+            book.look(now, Utc::now())
+        };
         hub.freshness(fresh);
         if beat_at.elapsed() >= HEARTBEAT {
             hub.heartbeat();

@@ -10,8 +10,9 @@
 //!
 //! The order of making: `demand` says who rings when, `roster` who is at work when, `floor` plays the two against each
 //! other second by second (the truth), `faults` decides how the provider garbles the telling, `wire` writes the bytes.
-//! Faults never touch the truth: the same seed with other fault rates is the same day, told otherwise.
+//! Beside them `calendar` says which day to play. Faults never touch the truth: the same seed with other fault rates is the same day, told otherwise.
 
+mod calendar;
 mod day;
 mod demand;
 mod dice;
@@ -24,6 +25,7 @@ mod scenario;
 mod truth;
 mod wire;
 
+pub use calendar::unseen_day;
 pub use day::{Day, Delivery, Endpoint};
 pub use faults::FaultKind;
 pub use player::{

@@ -9,7 +9,7 @@ use helix_tests::{
 };
 use serde_json::{Value, json};
 
-use super::driver::{PATIENCE, Page, id, state, with_page};
+use super::driver::{PATIENCE, Page, current, id, with_page};
 use crate::{Outcome, proof};
 
 /// Three hours in forty-five seconds.
@@ -51,7 +51,7 @@ pub(crate) async fn a_day_with_kills_ends_with_the_folded_logs_board_on_the_page
         ensure!(ended.success(), "the simulated day ended with {ended}");
         page.shot("over").await?;
         proof::caught_up(stack).await?;
-        page.shows(&state("connection", "live")).await?;
+        page.shows(&current()).await?;
         ensure!(page.mismatches().await? == 0, "the page's hash differed");
         is_the_folded_log(stack, page).await?;
         cli::succeed(&stack.config(), &["audit", "verify", "--projection", "live", "--workspace", "global"])?;
@@ -77,7 +77,7 @@ async fn killed(stack: &Stack, page: &Page, day: &mut Child) -> Outcome {
 async fn goes_on(page: &Page) -> Outcome {
     let before = page.text(&id("counter-offered")).await?;
     until(PATIENCE, "the page goes on", async || {
-        let is_live = page.has(&state("connection", "live")).await?;
+        let is_live = page.has(&current()).await?;
         Ok(is_live && page.text(&id("counter-offered")).await? != before)
     })
     .await

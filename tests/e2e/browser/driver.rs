@@ -125,6 +125,12 @@ pub(super) fn state(test_id: &str, state: &str) -> String {
     format!("[data-testid='{test_id}'][data-state='{state}']")
 }
 
+/// A selector of a page that shows what is known now. Whether the provider has been heard lately is not the page's doing: with
+/// a call up and nothing more to tell, a board falls quiet within seconds (docs/decisions/0018).
+pub(super) fn current() -> String {
+    format!("{},{}", state("connection", "live"), state("connection", "quiet"))
+}
+
 impl Page {
     async fn end(self, outcome: Outcome) -> Outcome {
         let shot = if outcome.is_err() { self.shot("failed").await } else { Ok(()) };
@@ -187,10 +193,10 @@ impl Page {
         self.open(&format!("{monitor}/?lang=en#token={token}&view={view}")).await
     }
 
-    /// Opens global's live page as its supervisor and waits until it is live.
+    /// Opens global's live page as its supervisor and waits until it shows the board.
     pub(super) async fn supervise(&self, stack: &Stack) -> Outcome {
         self.open_as(stack, stack.env("HELIX_SIDECAR_GLOBAL_URL"), "SUPERVISOR", "live").await?;
-        self.shows(&state("connection", "live")).await?;
+        self.shows(&current()).await?;
         Ok(())
     }
 
@@ -262,8 +268,19 @@ impl Page {
         Ok(field.send_keys(text).await?)
     }
 
+    /// Chooses from a list, once it offers that. An option whose text is its value has no attribute that tells it.
     pub(super) async fn choose(&self, test_id: &str, value: &str) -> Outcome {
-        Ok(self.shows(&id(test_id)).await?.select_by_value(value).await?)
+        let chosen = "
+            const list = document.querySelector(arguments[0]);
+            if (![...(list?.options ?? [])].some((option) => option.value === arguments[1])) return false;
+            list.value = arguments[1];
+            list.dispatchEvent(new Event('change', { bubbles: true }));
+            return true";
+        let arguments = [id(test_id).into(), value.into()];
+        until(PATIENCE, &format!("{}: {test_id} offers {value}", self.name), async || {
+            Ok(self.run(chosen, &arguments).await? == true)
+        })
+        .await
     }
 
     /// How long it took until the page showed it, from a moment on.

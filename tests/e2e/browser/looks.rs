@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use helix_tests::stack::Stack;
+use helix_tests::stack::{Stack, until};
 
 use super::{
-    driver::{Page, id, state, with_page},
+    driver::{PATIENCE, Page, current, id, with_page},
     hospital::{Call, Day},
 };
 use crate::Outcome;
@@ -48,7 +48,7 @@ pub(crate) async fn every_part_of_the_page_is_accessible_in_both_themes(stack: &
         let monitor = stack.env("HELIX_SIDECAR_GLOBAL_URL");
         for theme in ["light", "dark"] {
             page.open_as(stack, monitor, "SUPERVISOR", "live").await?;
-            page.shows(&state("connection", "live")).await?;
+            page.shows(&current()).await?;
             page.choose("theme", theme).await?;
             for (part, way, there, back) in PARTS {
                 if !way.is_empty() {
@@ -66,6 +66,11 @@ pub(crate) async fn every_part_of_the_page_is_accessible_in_both_themes(stack: &
             page.press(&id("page-wall")).await?;
             page.shows(&id("wall")).await?;
             checked(page, &axe, "wall", theme).await?;
+            for (width, height) in [(1920, 1080), (1366, 768)] {
+                page.size(width, height).await?;
+                fits(page).await.with_context(|| format!("a wall of {width} by {height}"))?;
+            }
+            page.size(1440, 900).await?;
             page.open_as(stack, monitor, "AGENT", "performance").await?;
             page.shows(&id("call-list")).await?;
             checked(page, &axe, "performance", theme).await?;
@@ -78,6 +83,19 @@ pub(crate) async fn every_part_of_the_page_is_accessible_in_both_themes(stack: &
         Ok(())
     })
     .await
+}
+
+/// Nobody scrolls a wall: what it cuts off is never seen.
+async fn fits(page: &Page) -> Outcome {
+    let script = "const [wall, rest] = ['.wall', '.wall-rest'].map((one) => document.querySelector(one));
+        return Math.max(wall.scrollHeight - innerHeight, rest.scrollHeight - rest.clientHeight)";
+    let mut cut = None;
+    let settled = until(PATIENCE, "everything is in sight", async || {
+        cut = page.run(script, &[]).await?.as_i64();
+        Ok(cut.is_some_and(|cut| cut <= 0))
+    });
+    let settled = settled.await;
+    settled.with_context(|| format!("{cut:?} px are cut off"))
 }
 
 async fn checked(page: &Page, axe: &str, part: &str, theme: &str) -> Outcome {

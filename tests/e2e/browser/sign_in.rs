@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    driver::{Page, id, state, with_page},
+    driver::{Page, current, id, state, with_page},
     hospital::{Call, Day},
 };
 use crate::Outcome;
@@ -40,7 +40,7 @@ impl SignIn {
         page.fill(&id("signin-email"), &self.email).await?;
         page.fill(&id("signin-password"), &self.password).await?;
         page.press(&id("signin-submit")).await?;
-        page.shows(&state("connection", "live")).await?;
+        page.shows(&current()).await?;
         Ok(())
     }
 }
@@ -67,7 +67,7 @@ pub(crate) async fn each_role_signs_in_and_sees_its_part(stack: &Stack) -> Outco
             page.shows(&id("signin-form")).await?;
 
             page.open_as(stack, monitor, &role.to_ascii_uppercase(), "live").await?;
-            page.shows(&state("connection", "live")).await?;
+            page.shows(&current()).await?;
             sees_its_part(page, role).await.with_context(|| format!("{role} by token"))?;
             ensure!(!page.address().await?.contains("token"), "the token stayed in the address");
             page.press(&id("signout")).await?;
@@ -78,6 +78,12 @@ pub(crate) async fn each_role_signs_in_and_sees_its_part(stack: &Stack) -> Outco
         let other = stack.env("HELIX_TOKEN_RAMAIAH_SUPERVISOR");
         page.open(&format!("{monitor}/?lang=en#token={other}")).await?;
         page.shows(&id("signin-form")).await.context("ramaiah's token was taken by global's monitor")?;
+        page.says(&id("signin-error"), "another hospital").await?;
+        // In the tab that is open, without loading the page: a link from a chat or a mail.
+        let own = stack.env("HELIX_TOKEN_GLOBAL_ANALYST");
+        page.run("location.hash = `#token=${arguments[0]}&view=calls`", &[json!(own)]).await?;
+        page.shows(&id("filter-outcome")).await.context("a token in the open tab was not taken")?;
+        ensure!(!page.address().await?.contains("token"), "the token stayed in the address");
         Ok(())
     })
     .await

@@ -123,6 +123,8 @@ async fn waived(stack: &Stack, by: &Person<'_>, other: &Person<'_>) -> Outcome {
     by.page.fill(&id("waive-reason"), REASON).await?;
     by.page.shot("waive").await?;
     by.page.press(&id("waive-submit")).await?;
+    // It stays until the log has it, so that no reason is typed twice.
+    by.page.lacks(&id("waive-dialog")).await?;
     tokio::try_join!(by.loses(WANTED), other.loses(WANTED))?;
     ensure!(
         closed(stack, WANTED).await? == ("waived".to_owned(), by.name.clone()),

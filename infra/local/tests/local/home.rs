@@ -151,11 +151,15 @@ fn clean_leaves_what_is_not_ours_and_what_links_point_to() {
     // As ingest makes it, where the configuration says.
     let spool = Config::load(Some(&home.helix_toml())).unwrap().spool.folder;
     assert_eq!(spool, home.data("spool"));
+    let audit = Config::load(Some(&home.helix_toml())).unwrap().audit.folder;
+    assert_eq!(audit, home.data("audit"));
     fs::create_dir_all(&spool).unwrap();
+    // As a sidecar does.
+    fs::create_dir_all(audit.join("ramaiah")).unwrap();
     fs::write(spool.join("spool.redb"), "facts").unwrap();
     assert_eq!(helix_local::clean(home.root()).unwrap(), ["note.txt"]);
     assert!(elsewhere.join("kept").is_file());
-    assert!(!home.secrets().exists() && !spool.exists() && !home.is_ours());
+    assert!(!home.secrets().exists() && !spool.exists() && !audit.exists() && !home.is_ours());
 }
 
 #[test]

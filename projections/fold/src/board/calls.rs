@@ -3,6 +3,7 @@
 //! A call *counts* (is shown, counted, linked to its caller) while it started yesterday or later, by the watermark's day.
 //! It is *remembered* while its latest fact is at most [`MEMORY_DAYS`] days older than the watermark's, one day longer,
 //! so that an end that is read before its ringing finds it later and does not stand as a call of its own.
+//! One that counts is *shown* while it is in progress, and as presumed for a while after its end was presumed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     document::{CallCard, CallProgress, Today, WaitingCard, call_path, waiting_path},
+    ghosts::Ghosts,
     visible::{Change, Visible},
 };
 use crate::{
@@ -38,6 +40,8 @@ pub(super) struct CallMemory {
 struct Held {
     memory: CallMemory,
     counted: Option<Counted>,
+    /// Its end, where that is presumed and it counts.
+    ghost: Option<OccurredAt>,
 }
 
 /// How a call counts at the moment, to be taken back exactly when that changes.
@@ -90,6 +94,33 @@ pub(super) struct Calls {
     counters: BTreeMap<Day, Counters>,
     callers: BTreeMap<String, Caller>,
     open_missed: i64,
+    ghosts: Ghosts,
+}
+
+/// Where calls are shown, and by what rules.
+pub(super) struct Screen<'a> {
+    pub(super) workspace: &'a WorkspaceId,
+    pub(super) settings: &'a Settings,
+    pub(super) visible: &'a mut Visible,
+    pub(super) changes: &'a mut Vec<Change>,
+}
+
+impl Screen<'_> {
+    fn show(&mut self, call: &CallId, (card, waiting): (Option<CallCard>, Option<WaitingCard>)) {
+        let (path, waiting_path) = (call_path(call), waiting_path(call));
+        self.changes.extend(match card {
+            Some(card) => self.visible.set(&path, &card),
+            None => self.visible.remove(&path),
+        });
+        self.changes.extend(match waiting {
+            Some(card) => self.visible.set(&waiting_path, &card),
+            None => self.visible.remove(&waiting_path),
+        });
+    }
+
+    fn hide(&mut self, call: &CallId) {
+        self.show(call, (None, None));
+    }
 }
 
 impl Calls {
@@ -125,50 +156,46 @@ impl Calls {
         today
     }
 
-    /// Moves on to the watermark's day; tells the calls that are remembered no more.
-    pub(super) fn roll(&mut self, day: Day, visible: &mut Visible, changes: &mut Vec<Change>) -> Vec<CallId> {
+    /// Moves on with the watermark; tells the calls that are remembered no more.
+    pub(super) fn move_on(&mut self, now: OccurredAt, screen: &mut Screen<'_>) -> Vec<CallId> {
+        for past in self.ghosts.move_on(now) {
+            screen.hide(&past);
+        }
+        let day = screen.settings.day_of(now);
         if self.today.is_some_and(|today| day <= today) {
             return Vec::new();
         }
         self.today = Some(day);
-        let uncounted = take_before(&mut self.by_start, day - 1);
-        for call in uncounted {
+        for call in take_before(&mut self.by_start, day - 1) {
             if let Some(counted) = self.held.get_mut(&call).and_then(|held| held.counted.take()) {
                 self.uncount(&call, &counted);
             }
-            changes.extend(visible.remove(&call_path(&call)));
-            changes.extend(visible.remove(&waiting_path(&call)));
+            self.haunt(&call, None, screen);
+            screen.hide(&call);
         }
         let dropped = take_before(&mut self.by_latest, day - MEMORY_DAYS);
         for call in &dropped {
+            self.haunt(call, None, screen);
             // A call that counts still although all its facts are older (a start that lies after them) goes too.
             if let Some(counted) = self.held.remove(call).and_then(|held| held.counted) {
                 self.uncount(call, &counted);
                 remove_from(&mut self.by_start, counted.day, call);
-                changes.extend(visible.remove(&call_path(call)));
-                changes.extend(visible.remove(&waiting_path(call)));
+                screen.hide(call);
             }
         }
         dropped
     }
 
     /// Joins a fact; tells its call if something was to be remembered.
-    pub(super) fn apply(
-        &mut self,
-        workspace: &WorkspaceId,
-        settings: &Settings,
-        fact: &Fact,
-        visible: &mut Visible,
-        changes: &mut Vec<Change>,
-    ) -> Option<CallId> {
+    pub(super) fn apply(&mut self, fact: &Fact, screen: &mut Screen<'_>) -> Option<CallId> {
         let call = fact.call.as_ref().filter(|_| CallState::concerns(fact))?;
-        let day = settings.day_of(fact.occurred_at);
+        let day = screen.settings.day_of(fact.occurred_at);
         if let Some(held) = self.held.get_mut(call) {
             let learnt = held.memory.state.apply(fact);
             let before = held.memory.latest;
             if fact.occurred_at > before {
                 held.memory.latest = fact.occurred_at;
-                let before_day = settings.day_of(before);
+                let before_day = screen.settings.day_of(before);
                 if day > before_day {
                     remove_from(&mut self.by_latest, before_day, call);
                     self.by_latest.entry(day).or_default().insert(call.clone());
@@ -183,40 +210,27 @@ impl Calls {
             }
             let mut memory = CallMemory { state: CallState::default(), latest: fact.occurred_at };
             memory.state.apply(fact);
-            self.held.insert(call.clone(), Held { memory, counted: None });
+            self.held.insert(call.clone(), Held { memory, counted: None, ghost: None });
             self.by_latest.entry(day).or_default().insert(call.clone());
         }
-        self.recount(workspace, settings, call, visible, changes);
+        self.recount(call, screen);
         Some(call.clone())
     }
 
     /// Takes up a call from its stored memory.
-    pub(super) fn restore(
-        &mut self,
-        workspace: &WorkspaceId,
-        settings: &Settings,
-        call: &CallId,
-        memory: CallMemory,
-        visible: &mut Visible,
-    ) {
-        let day = settings.day_of(memory.latest);
+    pub(super) fn restore(&mut self, call: &CallId, memory: CallMemory, screen: &mut Screen<'_>) {
+        let day = screen.settings.day_of(memory.latest);
         self.by_latest.entry(day).or_default().insert(call.clone());
-        self.held.insert(call.clone(), Held { memory, counted: None });
-        self.recount(workspace, settings, call, visible, &mut Vec::new());
+        self.held.insert(call.clone(), Held { memory, counted: None, ghost: None });
+        self.recount(call, screen);
     }
 
     /// Takes back how a call counted and counts it anew.
-    fn recount(
-        &mut self,
-        workspace: &WorkspaceId,
-        settings: &Settings,
-        call: &CallId,
-        visible: &mut Visible,
-        changes: &mut Vec<Change>,
-    ) {
+    fn recount(&mut self, call: &CallId, screen: &mut Screen<'_>) {
         let Some(held) = self.held.get_mut(call) else { return };
+        let settings = screen.settings;
         let state = &held.memory.state;
-        let row = state.row(workspace, call, settings);
+        let row = state.row(screen.workspace, call, settings);
         let waived = state.handling().waive.is_some();
         if let Some(counted) = held.counted.take() {
             self.uncount(call, &counted);
@@ -225,15 +239,8 @@ impl Calls {
         let yesterday = self.today.map(|today| today - 1);
         let counts = |row: &CallRow| yesterday.is_none_or(|yesterday| settings.day_of(row.started_at) >= yesterday);
         let row = row.filter(counts);
-        let (card, waiting) = row.as_ref().map_or((None, None), cards);
-        changes.extend(match card {
-            Some(card) => visible.set(&call_path(call), &card),
-            None => visible.remove(&call_path(call)),
-        });
-        changes.extend(match waiting {
-            Some(card) => visible.set(&waiting_path(call), &card),
-            None => visible.remove(&waiting_path(call)),
-        });
+        self.haunt(call, row.as_ref().and_then(presumed_end), screen);
+        screen.show(call, row.as_ref().map_or((None, None), |row| self.cards(row)));
         if let Some(row) = row {
             let counted = Counted::of(&row, waived, settings);
             self.count(call, &counted);
@@ -242,6 +249,29 @@ impl Calls {
                 held.counted = Some(counted);
             }
         }
+    }
+
+    /// Whether a call is presumed to have ended, and when. Another may have to make room for it on the board, or gets room.
+    fn haunt(&mut self, call: &CallId, ended_at: Option<OccurredAt>, screen: &mut Screen<'_>) {
+        let Some(held) = self.held.get_mut(call) else { return };
+        let before = std::mem::replace(&mut held.ghost, ended_at);
+        if before == ended_at {
+            return;
+        }
+        let has_room = before.and_then(|before| self.ghosts.remove(call, before));
+        let crowded_out = ended_at.and_then(|ended_at| self.ghosts.add(call, ended_at));
+        for other in has_room.into_iter().chain(crowded_out) {
+            let Some(held) = self.held.get(&other) else { continue };
+            let row = held.memory.state.row(screen.workspace, &other, screen.settings);
+            screen.show(&other, row.as_ref().map_or((None, None), |row| self.cards(row)));
+        }
+    }
+
+    /// How a call that counts is shown: among those in progress or presumed to have ended, and among those waiting.
+    fn cards(&self, row: &CallRow) -> (Option<CallCard>, Option<WaitingCard>) {
+        let is_ghost = presumed_end(row).is_some_and(|ended_at| self.ghosts.shows(&row.call, ended_at));
+        let in_progress = row.ended_at.is_none();
+        ((in_progress || is_ghost).then(|| call_card(row)), in_progress.then(|| waiting_card(row)).flatten())
     }
 
     fn count(&mut self, call: &CallId, counted: &Counted) {
@@ -349,33 +379,37 @@ impl Counted {
     }
 }
 
-/// How a call is shown: among those in progress, and among those waiting.
-fn cards(row: &CallRow) -> (Option<CallCard>, Option<WaitingCard>) {
-    if row.ended_at.is_some() {
-        return (None, None);
-    }
-    let waits = row.answered_at.is_none();
+/// The end of a call, where that is presumed.
+fn presumed_end(row: &CallRow) -> Option<OccurredAt> {
+    row.ended_at.filter(|_| row.presumed)
+}
+
+/// A call as it is, or as it was before its end was presumed.
+fn call_card(row: &CallRow) -> CallCard {
     let started_at = row.started_at.to_rfc3339();
-    let card = CallCard {
+    CallCard {
         call_id: row.call.clone(),
         direction: row.direction,
         caller: row.caller.clone(),
         did: row.did.clone(),
         skill: row.skill.clone(),
         agent_id: row.agent.clone(),
-        state: if waits { CallProgress::Ringing } else { CallProgress::OnCall },
+        state: if row.answered_at.is_none() { CallProgress::Ringing } else { CallProgress::OnCall },
         since: row.answered_at.map_or_else(|| started_at.clone(), OccurredAt::to_rfc3339),
-        started_at: started_at.clone(),
+        started_at,
         presumed: row.presumed,
-    };
-    let waiting = (waits && row.counts_as_inbound()).then(|| WaitingCard {
+    }
+}
+
+fn waiting_card(row: &CallRow) -> Option<WaitingCard> {
+    let waits = row.answered_at.is_none() && row.counts_as_inbound();
+    waits.then(|| WaitingCard {
         call_id: row.call.clone(),
         caller: row.caller.clone(),
         did: row.did.clone(),
         skill: row.skill.clone(),
-        since: started_at,
-    });
-    (Some(card), waiting)
+        since: row.started_at.to_rfc3339(),
+    })
 }
 
 /// Takes everything of the days before `day`.

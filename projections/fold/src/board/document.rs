@@ -1,7 +1,8 @@
 //! The JSON of the contract: names and order of members as written there.
 //!
 //! Moments are RFC 3339 in UTC. A member that is not known is `null`, never left out. `watermark.receivedAt` is an
-//! addition: with it the page knows the provider's clock now, `occurredAt + (asOf - receivedAt)`, under any clock skew.
+//! addition: with it the page knows the provider's clock now, `occurredAt + (asOf - receivedAt)`, under any clock skew. So is
+//! `producers`, with the last event of each of the provider's streams.
 
 use helix_schemas::{
     fact::{AgentState, Direction},
@@ -10,7 +11,10 @@ use helix_schemas::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::visible::{BoardRoot, Visible};
+use super::{
+    heard::{LastEvent, Producer},
+    visible::{BoardRoot, Visible},
+};
 use crate::settings::Settings;
 
 /// Prefix of the agents' paths.
@@ -27,6 +31,15 @@ pub const OPEN_MISSED_CALLS: &str = "openMissedCalls";
 pub const WATERMARK_OCCURRED: &str = "watermark/occurredAt";
 /// Path of the watermark's arrival.
 pub const WATERMARK_RECEIVED: &str = "watermark/receivedAt";
+
+/// Prefix of the provider's streams.
+pub const PRODUCERS: &str = "producers/";
+
+/// Path of one of the provider's streams.
+#[must_use]
+pub fn producer_path(producer: Producer) -> String {
+    format!("{PRODUCERS}{}", producer.as_str())
+}
 
 /// Path of an agent.
 #[must_use]
@@ -120,6 +133,25 @@ pub struct WaitingCard {
     pub since: String,
 }
 
+/// The last event of one of the provider's streams. An addition: `producers`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProducerCard {
+    /// Which.
+    pub producer: Producer,
+    /// When it reached us, RFC 3339.
+    pub received_at: String,
+    /// Of when it speaks, RFC 3339.
+    pub occurred_at: String,
+}
+
+impl ProducerCard {
+    pub(super) fn of(producer: Producer, event: LastEvent) -> Self {
+        let (received_at, occurred_at) = (event.received_at.to_rfc3339(), event.occurred_at.to_rfc3339());
+        Self { producer, received_at, occurred_at }
+    }
+}
+
 /// Today's counters. They balance: offered = answered + missed + short abandons + in progress.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -205,6 +237,7 @@ pub struct BoardDocument<'a> {
     today: Option<&'a RawValue>,
     open_missed_calls: Option<&'a RawValue>,
     watermark: WatermarkDocument<'a>,
+    producers: Vec<&'a RawValue>,
 }
 
 #[derive(Serialize)]
@@ -240,6 +273,7 @@ impl<'a> BoardDocument<'a> {
                 lag_seconds: head.lag_seconds,
                 received_at: visible.raw(WATERMARK_RECEIVED),
             },
+            producers: visible.collection(PRODUCERS),
         }
     }
 }

@@ -15,8 +15,12 @@ use helix_schemas::{
 use proptest::prelude::*;
 
 use super::{
-    Board,
-    document::{AGENTS, OPEN_MISSED_CALLS, TODAY},
+    Board, Producer,
+    document::{
+        AGENTS, CALLS, CallCard, CallProgress, OPEN_MISSED_CALLS, PRODUCERS, ProducerCard, TODAY, call_path,
+        producer_path,
+    },
+    ghosts::{SHOWN, SHOWN_MILLIS},
     visible::{Visible, merge},
 };
 use crate::{
@@ -263,16 +267,97 @@ fn a_decision_holds_although_all_that_came_before_it_was_forgotten() {
     assert!(memory.len() < 12_000, "{} bytes", memory.len());
 }
 
+/// A call as the board shows it.
+fn call_card(board: &Board, call: &str) -> Option<CallCard> {
+    let path = call_path(&CallId::new(call).unwrap());
+    board.visible().get(&path).map(|json| serde_json::from_str(json).unwrap())
+}
+
+/// A call that is presumed to have ended at that second.
+fn ghost(call: &str, second: i64) -> Fact {
+    decided(Decision::CallPresumedEnded, Some("a"), Some(call), second, None)
+}
+
 #[test]
-fn a_call_that_is_presumed_ended_leaves_the_board_and_comes_back_when_it_is_heard_of() {
+fn a_call_that_is_presumed_ended_is_shown_as_presumed_and_comes_back_when_it_is_heard_of() {
     let mut board = board();
     board.apply(&rang("c1", Some("a"), 0, "111", Direction::Inbound));
-    board.apply(&decided(Decision::CallPresumedEnded, Some("a"), Some("c1"), 600, None));
-    assert!(board.visible().get("calls/c1").is_none());
-    assert_eq!((board.today().missed, open_missed(&board)), (1, "1"));
+    let before = call_card(&board, "c1").unwrap();
+    board.apply(&ghost("c1", 600));
+    assert!(call_card(&board, "c1") == Some(CallCard { presumed: true, ..before }), "as it last was");
+    assert!(board.visible().get("waiting/c1").is_none(), "nobody waits any more");
+    assert_eq!((board.today().missed, board.today().in_progress, open_missed(&board)), (1, 0, "1"));
     board.apply(&answered("c1", "a", 700));
-    assert!(board.visible().get("calls/c1").unwrap().contains(r#""presumed":false"#));
+    let card = call_card(&board, "c1").unwrap();
+    assert_eq!((card.state, card.presumed), (CallProgress::OnCall, false));
     assert_eq!((board.today().missed, open_missed(&board)), (0, "0"));
+    board.apply(&ghost("c1", 800));
+    assert!(call_card(&board, "c1") == Some(CallCard { presumed: true, ..card }));
+    board.apply(&ended("c1", Some("a"), 790));
+    assert!(call_card(&board, "c1").is_none(), "its true end is known");
+}
+
+#[test]
+fn a_call_that_is_presumed_ended_is_shown_for_a_quarter_of_an_hour_of_the_watermark() {
+    let mut board = board();
+    board.apply(&rang("c1", Some("a"), 0, "111", Direction::Inbound));
+    board.apply(&ghost("c1", 600));
+    let gone = 600 + SHOWN_MILLIS / 1000;
+    board.apply(&state("b", gone - 1, AgentState::Ready, None));
+    assert!(call_card(&board, "c1").is_some());
+    let changes = board.apply(&state("b", gone, AgentState::Paused, None));
+    assert!(changes.iter().any(|change| change.path == "calls/c1"), "{changes:?}");
+    assert!(call_card(&board, "c1").is_none());
+    assert_eq!((board.today().missed, open_missed(&board)), (1, "1"));
+    // A decision that comes to light after all that time shows nothing any more.
+    board.apply(&rang("c2", Some("a"), 1, "222", Direction::Inbound));
+    board.apply(&ghost("c2", 599));
+    assert!(call_card(&board, "c2").is_none());
+    assert_eq!(board.today().missed, 2);
+}
+
+#[test]
+fn a_call_that_is_presumed_ended_goes_with_its_day() {
+    let mut board = board();
+    board.apply(&rang("c1", Some("a"), 0, "111", Direction::Inbound));
+    // Two days later, one second after midnight in Kolkata, and presumed to have ended just then.
+    let midnight = 15 * 3600 + DAY;
+    board.apply(&ghost("c1", midnight));
+    assert!(call_card(&board, "c1").is_some());
+    board.apply(&state("b", midnight + 1, AgentState::Ready, None));
+    assert!(call_card(&board, "c1").is_none(), "it started the day before yesterday");
+}
+
+/// Which of `c0`, `c1`, and so on are shown.
+fn shown(board: &Board) -> Vec<usize> {
+    (0..2 * SHOWN).filter(|number| call_card(board, &format!("c{number}")).is_some()).collect()
+}
+
+#[test]
+fn of_any_number_of_presumed_ends_only_the_last_are_shown() {
+    let most = i64::try_from(SHOWN).unwrap();
+    let mut facts: Vec<Fact> = Vec::new();
+    for number in 0..most + 3 {
+        facts.push(rang(&format!("c{number}"), None, 0, "111", Direction::Inbound));
+        facts.push(ghost(&format!("c{number}"), 100 + number));
+    }
+    let forwards = folded(&facts);
+    facts.reverse();
+    let mut board = folded(&facts);
+    assert!(board.visible() == forwards.visible(), "in whatever order they come");
+    assert_eq!(shown(&board), (3..SHOWN + 3).collect::<Vec<_>>());
+    // One that turns out to have ended makes room for the last of those that had none.
+    board.apply(&ended("c50", None, 120));
+    assert_eq!(shown(&board), (2..SHOWN + 3).filter(|number| *number != 50).collect::<Vec<_>>());
+    // One that was crowded out goes on after all.
+    board.apply(&rang("c0", Some("a"), 700, "111", Direction::Inbound));
+    assert!(!call_card(&board, "c0").unwrap().presumed);
+    // The watermark passes some of them.
+    board.apply(&state("a", SHOWN_MILLIS / 1000 + 110, AgentState::Ready, None));
+    let left: Vec<usize> = std::iter::once(0).chain((11..SHOWN + 3).filter(|number| *number != 50)).collect();
+    assert_eq!(shown(&board), left);
+    board.apply(&ended("c60", None, 120));
+    assert_eq!(shown(&board), left.into_iter().filter(|number| *number != 60).collect::<Vec<_>>());
 }
 
 #[test]
@@ -338,12 +423,46 @@ fn a_fact_from_far_ahead_moves_no_watermark() {
         fact.occurred_at = OccurredAt::from_millis(fact.received_at.micros() / 1000 + millis);
         fact
     };
-    board.apply(&ahead(FURTHEST_AHEAD_MILLIS + 1));
-    assert_eq!(board.watermark(), watermark);
-    assert!(board.visible().get("waiting/c1").is_some());
+    // Twenty days, as one slip of a date may be, and one millisecond too much.
+    for millis in [20 * DAY * 1000, FURTHEST_AHEAD_MILLIS + 1] {
+        board.apply(&ahead(millis));
+        assert_eq!(board.watermark(), watermark);
+        assert!(board.visible().get("waiting/c1").is_some());
+        assert_eq!(board.today().offered, 1);
+    }
     assert!(board.agent_card(&AgentId::new("b").unwrap()).is_some(), "it says what it says all the same");
     board.apply(&ahead(FURTHEST_AHEAD_MILLIS));
     assert_ne!(board.watermark(), watermark);
+}
+
+/// What the board says of a producer: when it was last heard, and of when that spoke, in seconds after [`START`].
+fn last_event(board: &Board, producer: Producer) -> Option<(i64, i64)> {
+    let card: ProducerCard = serde_json::from_str(board.visible().get(&producer_path(producer))?).unwrap();
+    let second = |text: &str| chrono::DateTime::parse_from_rfc3339(text).unwrap().timestamp() - START;
+    assert_eq!(card.producer, producer);
+    Some((second(&card.received_at), second(&card.occurred_at)))
+}
+
+#[test]
+fn the_last_event_of_each_producer_is_on_the_board_whatever_the_order() {
+    let mut late = state("a", 5, AgentState::Paused, None);
+    late.received_at = ReceivedAt::from_micros((START + 90) * 1_000_000);
+    let facts = [
+        state("a", 10, AgentState::Ready, None),
+        late,
+        rang("c1", Some("a"), 20, "111", Direction::Inbound),
+        ended("c1", Some("a"), 30),
+        decided(Decision::MissedCallClaimed, None, Some("c1"), 300, None),
+    ];
+    for order in [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [2, 1, 4, 0, 3]] {
+        let mut board = board();
+        for index in order {
+            board.apply(&facts[index]);
+        }
+        assert_eq!(last_event(&board, Producer::AgentEvent), Some((90, 5)), "{order:?}");
+        assert_eq!(last_event(&board, Producer::CallEvent), Some((30, 30)), "{order:?}");
+        assert_eq!(last_event(&board, Producer::MissedCall), None, "no summary came, and decisions are our own");
+    }
 }
 
 #[test]
@@ -358,7 +477,7 @@ fn a_board_without_a_watermark_is_restored_with_its_calls() {
     let restored = Board::restore(
         first.workspace.clone(),
         first.settings.clone(),
-        None,
+        first.heard().clone(),
         std::iter::empty(),
         [(call, memory.as_str())],
     );
@@ -383,16 +502,17 @@ enum Told {
     OnState(Decision, prop::sample::Index, i64),
 }
 
-/// Facts of some days: each agent's in order of the provider's clock, now and then late.
-fn any_told() -> impl Strategy<Value = Told> {
+/// Facts of some days, or of so few hours that what is presumed is still shown: each agent's in order of the provider's clock,
+/// now and then late.
+fn any_told(hours: i64) -> impl Strategy<Value = Told> {
     let agents = prop::sample::select(vec!["a", "b", "c"]);
     let maybe = prop::option::weighted(0.6, prop::sample::select(vec!["a", "b", "c"]));
     // A call lives within its own hour, so that its facts lie within a day of each other.
-    let call = (0_i64..90).prop_map(|number| (format!("c{number}"), number * 3600));
+    let call = (0_i64..90).prop_map(move |number| (format!("c{number}"), number % hours * 3600));
     let caller = prop::sample::select(vec!["111", "222", "333"]);
     let direction = prop::sample::select(vec![Direction::Inbound, Direction::Inbound, Direction::Outbound]);
     let fact = prop_oneof![
-        12 => (agents.clone(), 0_i64..90 * 3600, prop::sample::select(AgentState::ALL.to_vec()), prop::option::of(Just("tea")))
+        12 => (agents.clone(), 0_i64..hours * 3600, prop::sample::select(AgentState::ALL.to_vec()), prop::option::of(Just("tea")))
             .prop_map(|(agent, second, word, reason)| state(agent, second / 900 * 900, word, reason)),
         12 => (call.clone(), maybe.clone(), 0_i64..200, caller, direction)
             .prop_map(|((call, start), agent, second, caller, direction)| rang(&call, agent, start + second, caller, direction)),
@@ -438,7 +558,9 @@ fn as_facts(told: Vec<Told>) -> Vec<Fact> {
 }
 
 fn facts(most: usize) -> impl Strategy<Value = Vec<Fact>> {
-    prop::collection::vec(any_told(), 2..most).prop_map(as_facts).prop_filter("no facts", |facts| !facts.is_empty())
+    let told = move |hours| prop::collection::vec(any_told(hours), 2..most);
+    let told = prop_oneof![3 => told(90), 1 => told(1)];
+    told.prop_map(as_facts).prop_filter("no facts", |facts| !facts.is_empty())
 }
 
 /// Merges what has one key, keeping each key's order, as partitions that are read at other speeds would.
@@ -491,8 +613,12 @@ proptest! {
                 }
             }
         }
-        let (one, other) = (folded(&facts), folded(&repeated));
-        prop_assert!(one.visible() == other.visible());
+        // That a producer was heard again is news of it, and of nothing else.
+        let but_producers = |board: &Board| -> Vec<(String, String)> {
+            let values = board.visible().iter().filter(|(path, _)| !path.starts_with(PRODUCERS));
+            values.map(|(path, json)| (path.to_owned(), json.to_owned())).collect()
+        };
+        prop_assert!(but_producers(&folded(&facts)) == but_producers(&folded(&repeated)));
     }
 
     #[test]
@@ -528,7 +654,7 @@ proptest! {
         let mut second = Board::restore(
             first.workspace.clone(),
             first.settings.clone(),
-            first.watermark,
+            first.heard().clone(),
             agents.iter().map(|(agent, memory)| (agent.clone(), memory.as_str())),
             calls.iter().map(|(call, memory)| (call.clone(), memory.as_str())),
         ).unwrap();
@@ -566,7 +692,20 @@ proptest! {
             prop_assert_eq!(card.presumed, row.presumed);
         }
         prop_assert_eq!(board.visible().collection(AGENTS).len(), rows.agents.len());
-        let day = settings.day_of(board.watermark().unwrap().occurred_at);
+        let now = board.watermark().unwrap().occurred_at;
+        let day = settings.day_of(now);
+        let is_shown = |row: &&CallRow| {
+            let lately = |ended: OccurredAt| row.presumed && now.millis() - ended.millis() < SHOWN_MILLIS;
+            settings.day_of(row.started_at) >= day - 1 && row.ended_at.is_none_or(lately)
+        };
+        let shown: Vec<&CallRow> = rows.calls.iter().filter(is_shown).collect();
+        prop_assert_eq!(board.visible().collection(CALLS).len(), shown.len());
+        for row in shown {
+            let card = call_card(&board, row.call.as_str()).unwrap();
+            prop_assert_eq!(card.presumed, row.ended_at.is_some());
+            let waits = row.ended_at.is_none() && row.answered_at.is_none() && row.counts_as_inbound();
+            prop_assert_eq!(board.visible().get(&format!("waiting/{}", row.call)).is_some(), waits);
+        }
         let offered: Vec<&CallRow> = rows
             .calls
             .iter()

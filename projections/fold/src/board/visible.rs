@@ -2,7 +2,7 @@
 //!
 //! # Paths
 //! `agents/{agentId}`, `calls/{callId}`, `waiting/{callId}`, `today`, `openMissedCalls`, `watermark/occurredAt`,
-//! `watermark/receivedAt`. The id is everything after the first slash, as it is.
+//! `watermark/receivedAt`, `producers/{agent-event|call-event|missed-call}`. The id is everything after the first slash, as it is.
 //!
 //! # Root
 //! For each path: SHA-256 over the path's UTF-8, one byte `0x0A`, and the value's JSON; its 32 bytes read as eight

@@ -158,6 +158,15 @@ pub struct Claim {
     pub by: String,
 }
 
+/// What a person did about who holds a missed call. Ordered so that of two bodies under one id always the same counts.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Holding {
+    /// Gave it back: the claim that holds since that moment, or whichever holds where none is named.
+    Released(Option<OccurredAt>),
+    /// Took it: by whom.
+    Claimed(String),
+}
+
 /// Who closed a missed call without reaching the caller. Ordered by its moment first: the earliest counts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Waive {
@@ -190,8 +199,8 @@ pub struct CallState {
     pub(super) summaries: BTreeMap<FactId, Summary>,
     /// The latest moment at which the call was presumed to have ended.
     pub(super) presumed_ended: Option<OccurredAt>,
-    /// Claims (by whom) and releases (`None`) in their order.
-    pub(super) claims: BTreeMap<(OccurredAt, FactId), Option<String>>,
+    /// Claims and releases in their order.
+    pub(super) claims: BTreeMap<(OccurredAt, FactId), Holding>,
     /// The earliest waive.
     pub(super) waive: Option<Waive>,
 }
@@ -269,8 +278,16 @@ impl CallState {
                 learnt
             }
             // What a person does is done in a name, or not at all.
-            Some(Decision::MissedCallClaimed) if by.is_some() => self.claim((at, fact.id), by),
-            Some(Decision::MissedCallReleased) => self.claim((at, fact.id), None),
+            Some(Decision::MissedCallClaimed) => match by {
+                Some(by) => self.hold((at, fact.id), Holding::Claimed(by)),
+                None => false,
+            },
+            Some(Decision::MissedCallReleased) => match decided.claimed_at() {
+                None => self.hold((at, fact.id), Holding::Released(None)),
+                Some(Some(claimed_at)) => self.hold((at, fact.id), Holding::Released(Some(claimed_at))),
+                // It names a claim that there cannot be.
+                Some(None) => false,
+            },
             Some(Decision::MissedCallWaived) => {
                 let Some(by) = by else { return false };
                 let told = Waive { at, by, reason: decided.reason().unwrap_or_default().to_owned() };
@@ -280,18 +297,12 @@ impl CallState {
                 }
                 learnt
             }
-            Some(
-                Decision::MissedCallClaimed
-                | Decision::WrapUpExpired
-                | Decision::AgentPresumedOffline
-                | Decision::SessionClosed,
-            )
-            | None => false,
+            Some(Decision::WrapUpExpired | Decision::AgentPresumedOffline | Decision::SessionClosed) | None => false,
         }
     }
 
-    fn claim(&mut self, rank: (OccurredAt, FactId), by: Option<String>) -> bool {
-        keep_least(&mut self.claims, rank, by)
+    fn hold(&mut self, rank: (OccurredAt, FactId), told: Holding) -> bool {
+        keep_least(&mut self.claims, rank, told)
     }
 
     /// The row that this state means; `None` while nothing is known of the call but decisions.
@@ -309,16 +320,17 @@ impl CallState {
         Some(CallRows { row, legs })
     }
 
-    /// What people did about it. A claim on a free obligation takes it, a release frees it: who holds it is who claimed it
-    /// first since it was last released.
+    /// What people did about it. A claim on a free obligation takes it, a release frees it of the claim that it names, or of
+    /// any: who holds it is who claimed it first since it was last free.
     #[must_use]
     pub fn handling(&self) -> Handling {
-        let mut claim = None;
-        for ((at, _), by) in &self.claims {
-            match by {
-                Some(by) if claim.is_none() => claim = Some(Claim { at: *at, by: by.clone() }),
-                Some(_) => {}
-                None => claim = None,
+        let mut claim: Option<Claim> = None;
+        for ((at, _), told) in &self.claims {
+            match (told, &claim) {
+                (Holding::Claimed(by), None) => claim = Some(Claim { at: *at, by: by.clone() }),
+                (Holding::Released(None), Some(_)) => claim = None,
+                (Holding::Released(Some(meant)), Some(held)) if held.at == *meant => claim = None,
+                (Holding::Claimed(_) | Holding::Released(_), _) => {}
             }
         }
         Handling { claim, waive: self.waive.clone() }

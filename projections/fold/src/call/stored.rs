@@ -10,7 +10,7 @@ use helix_schemas::{
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use super::state::{CallState, Event, EventKind, Party, Said, Summary, Waive};
+use super::state::{CallState, Event, EventKind, Holding, Party, Said, Summary, Waive};
 
 /// A fact's id without its hyphens.
 struct ShortId(FactId);
@@ -31,7 +31,10 @@ type Place = usize;
 type StoredEvent<'a> =
     (ShortId, OccurredAt, EventKind, Option<Cow<'a, LegId>>, Option<Cow<'a, AgentId>>, Place, Option<Cow<'a, str>>);
 type StoredSummary<'a> = (ShortId, ReceivedAt, OccurredAt, Place, Cow<'a, Said>);
+/// A claim with its person; a release that names no claim without.
 type StoredClaim<'a> = (OccurredAt, ShortId, Option<Cow<'a, str>>);
+/// A release, and the claim it names. Apart from the others: states were written before releases named one.
+type StoredRelease = (OccurredAt, ShortId, OccurredAt);
 
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -46,6 +49,8 @@ struct Stored<'a> {
     presumed_ended: Option<OccurredAt>,
     #[serde(rename = "c", skip_serializing_if = "Vec::is_empty")]
     claims: Vec<StoredClaim<'a>>,
+    #[serde(rename = "r", skip_serializing_if = "Vec::is_empty")]
+    releases: Vec<StoredRelease>,
     #[serde(rename = "w", skip_serializing_if = "Option::is_none")]
     waive: Option<Cow<'a, Waive>>,
 }
@@ -69,8 +74,12 @@ impl<'a> Stored<'a> {
             let said = Cow::Borrowed(&summary.said);
             stored.summaries.push((ShortId(*id), summary.received_at, summary.occurred_at, place, said));
         }
-        for ((at, id), by) in &state.claims {
-            stored.claims.push((*at, ShortId(*id), by.as_deref().map(Cow::Borrowed)));
+        for ((at, id), told) in &state.claims {
+            match told {
+                Holding::Claimed(by) => stored.claims.push((*at, ShortId(*id), Some(Cow::Borrowed(by)))),
+                Holding::Released(None) => stored.claims.push((*at, ShortId(*id), None)),
+                Holding::Released(Some(meant)) => stored.releases.push((*at, ShortId(*id), *meant)),
+            }
         }
         stored
     }
@@ -105,7 +114,11 @@ impl<'a> Stored<'a> {
             state.summaries.insert(id, Summary { received_at, occurred_at, party, said: said.into_owned() });
         }
         for (at, ShortId(id), by) in self.claims {
-            state.claims.insert((at, id), by.map(Cow::into_owned));
+            let told = by.map_or(Holding::Released(None), |by| Holding::Claimed(by.into_owned()));
+            state.claims.insert((at, id), told);
+        }
+        for (at, ShortId(id), meant) in self.releases {
+            state.claims.insert((at, id), Holding::Released(Some(meant)));
         }
         Some(state)
     }

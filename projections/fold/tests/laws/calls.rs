@@ -8,14 +8,14 @@ use helix_fold::{
 };
 use helix_schemas::{
     decision::Decision,
-    fact::{CallParty, CallSummarised, ChainedAgent, Direction, Fact},
+    fact::{Body, CallParty, CallSummarised, ChainedAgent, Direction, Fact},
     names::CallId,
     time::ReceivedAt,
 };
 use proptest::prelude::*;
 
 use crate::facts::{
-    a_history, agent, answered, at, call, decided, ended, leg, party, rang, summarised, wished, workspace,
+    a_history, agent, answered, at, call, decided, ended, leg, party, rang, released, summarised, wished, workspace,
 };
 
 fn row_of(facts: &[Fact]) -> CallRow {
@@ -240,6 +240,46 @@ fn a_taken_call_stays_with_whom_it_is_until_it_is_released() {
     assert_eq!(holder(&[claim(15, "ravi"), claim(10, "asha")]), Some(("asha".to_owned(), at(10))));
     assert_eq!(holder(&facts[..3]), None);
     assert_eq!(holder(&facts), Some(("ravi".to_owned(), at(30))));
+}
+
+#[test]
+fn a_release_frees_the_claim_that_it_names_and_no_later_one() {
+    let claim = |second, by| wished(Decision::MissedCallClaimed, 1, second, by);
+    let state_of = |facts: &[Fact]| {
+        let mut state = CallState::default();
+        facts.iter().for_each(|fact| {
+            state.apply(fact);
+        });
+        // As it is kept between two batches.
+        let kept: CallState = serde_json::from_slice(&serde_json::to_vec(&state).unwrap()).unwrap();
+        assert_eq!(kept, state);
+        kept
+    };
+    let holder = |facts: &[Fact]| state_of(facts).handling().claim.map(|claim| (claim.by, claim.at));
+    // Asha holds it, Devi frees and takes it, and Chitra releases what her page still shows: Asha's.
+    let mut facts =
+        vec![claim(10, "asha"), released(1, 20, "devi", 10), claim(21, "devi"), released(1, 25, "chitra", 10)];
+    assert_eq!(holder(&facts), Some(("devi".to_owned(), at(21))));
+    facts.push(released(1, 30, "chitra", 21));
+    assert_eq!(holder(&facts), None);
+    facts.reverse();
+    assert_eq!(holder(&facts), None);
+    // What was decided far ahead and undone there keeps nobody from claiming it now.
+    let far = [claim(9_000_000, "asha"), released(1, 9_000_001, "asha", 9_000_000), claim(30, "ravi")];
+    assert_eq!(holder(&far), Some(("ravi".to_owned(), at(30))));
+    // One that names what is no moment frees nothing.
+    let mut nonsense = released(1, 20, "ravi", 10);
+    if let Body::Decided(decided) = &mut nonsense.body {
+        decided.attributes.insert("claimed_at".to_owned(), "yesterday".to_owned());
+    }
+    assert!(!CallState::default().apply(&nonsense));
+}
+
+#[test]
+fn a_state_that_was_written_before_releases_named_claims_is_read() {
+    let old = r#"{"c":[[1774310400000,"0197f0a1b2c37000800000000000000a","asha"],[1774310401000,"0197f0a1b2c37000800000000000000b",null]]}"#;
+    let state: CallState = serde_json::from_str(old).unwrap();
+    assert_eq!(state.handling().claim, None);
 }
 
 fn on_leg(number: u8, mut fact: Fact) -> Fact {

@@ -148,6 +148,16 @@ pub fn wished(decision: Decision, of: u8, second: i64, by: &str) -> Fact {
     .into_fact()
 }
 
+/// A release of the claim that holds since that second.
+pub fn released(of: u8, second: i64, by: &str, claimed: i64) -> Fact {
+    let mut fact = wished(Decision::MissedCallReleased, of, second, by);
+    if let Body::Decided(decided) = &mut fact.body {
+        decided.attributes.insert(attribute::CLAIMED_AT.to_owned(), at(claimed).millis().to_string());
+    }
+    fact.id = NaturalKey::new("helix", "demo_user", &format!("{:?}", fact.id)).field(&claimed.to_string()).id();
+    fact
+}
+
 pub fn leg(number: u8) -> LegId {
     LegId::new(&format!("9062173300000{number:02}")).unwrap()
 }
@@ -248,8 +258,13 @@ fn a_wish() -> impl Strategy<Value = Fact> {
         Decision::MissedCallReleased,
         Decision::MissedCallWaived,
     ]);
-    (wishes, 0..4_u8, 0..90_i64, prop::sample::select(vec!["asha", "ravi"]))
-        .prop_map(|(wish, of, second, by)| wished(wish, of, second, by))
+    let named = prop::option::of(0..90_i64);
+    (wishes, 0..4_u8, 0..90_i64, prop::sample::select(vec!["asha", "ravi"]), named).prop_map(
+        |(wish, of, second, by, named)| match named.filter(|_| wish == Decision::MissedCallReleased) {
+            Some(claimed) => released(of, second, by, claimed),
+            None => wished(wish, of, second, by),
+        },
+    )
 }
 
 fn a_presumed_end() -> impl Strategy<Value = Fact> {

@@ -1,15 +1,24 @@
 -- Applies one batch, or nothing. Every compare comes before the first write.
 -- KEYS: meta, progress, board, agents, calls, deltas, parked
--- ARGV: owner, generation, seq, size of board, agents, calls, token, version, root, watermark, delta ('' for none),
---       deltas kept, then lists, each led by its number of entries:
+-- ARGV: owner, generation, seq, size of board, agents, calls, token, version, root, heard, delta ('' for none),
+--       deltas kept, bytes of deltas kept, then lists, each led by its number of entries:
 --       slices (name, epoch, from, to), board sets (path, json), board removes, agents (id, memory), calls (id, memory),
 --       calls dropped, parked (name and offset, entry)
--- Answers: 'ok', 'lost', or 'fenced:' and the slice's name ('' where the whole state has another owner).
+-- Answers: 'ok', 'lost', 'rewound' where the state is older than what this owner wrote, or 'fenced:' and the slice's name
+--          ('' where the whole state has another owner).
 local meta = redis.call('HMGET', KEYS[1], 'owner', 'generation', 'seq', 'parked')
 if not meta[2] then return 'lost' end
-if meta[1] ~= ARGV[1] or meta[2] ~= ARGV[2] or meta[3] ~= ARGV[3] then return 'fenced:' end
+if meta[1] ~= ARGV[1] or meta[2] ~= ARGV[2] then return 'fenced:' end
+if meta[3] ~= ARGV[3] then
+    -- Its owner alone writes it. Versions that readers saw are gone: what follows must not bear their names.
+    if tonumber(meta[3]) < tonumber(ARGV[3]) then
+        redis.call('HDEL', KEYS[1], 'run')
+        return 'rewound'
+    end
+    return 'fenced:'
+end
 
-local at = 13
+local at = 14
 local function list(width)
     local count = tonumber(ARGV[at])
     local first = at + 1
@@ -34,7 +43,7 @@ if ARGV[11] ~= '' then
 end
 
 redis.call('HSET', KEYS[1], 'seq', tonumber(ARGV[3]) + 1, 'token', ARGV[7], 'version', ARGV[8], 'root', ARGV[9],
-    'watermark', ARGV[10])
+    'heard', ARGV[10])
 for i = first_slice, last_slice, 4 do
     redis.call('HSET', KEYS[2], ARGV[i] .. '/next', ARGV[i + 3])
 end
@@ -52,6 +61,18 @@ first, last = list(2)
 for i = first, last, 2 do redis.call('HSETNX', KEYS[7], ARGV[i], ARGV[i + 1]) end
 redis.call('HSET', KEYS[1], 'parked', redis.call('HLEN', KEYS[7]))
 if ARGV[11] ~= '' then
-    redis.call('XADD', KEYS[6], 'MAXLEN', '~', ARGV[12], ARGV[8] .. '-0', 'g', ARGV[2], 'd', ARGV[11])
+    local written = redis.call('HINCRBY', KEYS[1], 'deltaBytes', #ARGV[11])
+    redis.call('XADD', KEYS[6], 'MAXLEN', '~', ARGV[12], ARGV[8] .. '-0', 'b', written, 'g', ARGV[2], 'd', ARGV[11])
+    -- Between what was written with the oldest and with the newest lies what is kept.
+    local most = tonumber(ARGV[13])
+    local function kept()
+        return written - tonumber(redis.call('XRANGE', KEYS[6], '-', '+', 'COUNT', 1)[1][2][2])
+    end
+    local bytes = kept()
+    while bytes > most do
+        local entries = redis.call('XLEN', KEYS[6])
+        redis.call('XTRIM', KEYS[6], 'MAXLEN', '=', math.max(1, math.min(entries - 1, math.floor(entries * most / bytes))))
+        bytes = kept()
+    end
 end
 return 'ok'

@@ -6,7 +6,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod memory;
 mod parking;
 mod reading;
+mod rewinding;
 mod standing_by;
 mod writing;

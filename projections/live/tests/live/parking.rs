@@ -135,7 +135,7 @@ async fn a_lag_that_is_not_known_is_not_told_to_readers() {
     let reader = BoardReader::new(&redis.url(), &Facts::of("ramaiah").workspace).unwrap();
     feeder.store.beat(None).await.unwrap();
     assert_eq!(reader.snapshot().await.unwrap().0.pulse.age, None);
-    feeder.store.beat(Some(Lag { facts: 3, millis: 0 })).await.unwrap();
+    feeder.store.beat(Some(Lag { facts: 3, ..Lag::default() })).await.unwrap();
     let pulse = reader.snapshot().await.unwrap().0.pulse;
     assert!(pulse.age.is_some() && pulse.lag_facts == 3);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use helix_fold::board::visible::Visible;
 use helix_live::{BoardReader, Followed, Follower, ReadError};
 use helix_runtime::{Lag, Store};
-use helix_schemas::fact::AgentState;
+use helix_schemas::{fact::AgentState, topics};
 
 use crate::support::{Facts, Feeder, Log, TestRedis, store};
 
@@ -115,8 +115,44 @@ async fn an_empty_redis_has_no_board_and_the_pulse_tells_its_age() {
     assert!(matches!(reader.snapshot().await, Err(ReadError::NoBoard)));
     let (mut feeder, reader) = started(&redis).await;
     assert_eq!(reader.snapshot().await.unwrap().0.pulse.age, None);
-    feeder.store.beat(Some(Lag { facts: 7, millis: 2500 })).await.unwrap();
+    feeder.store.beat(Some(Lag { facts: 7, millis: 2500, ..Lag::default() })).await.unwrap();
     let pulse = reader.snapshot().await.unwrap().0.pulse;
     assert!(pulse.age.unwrap() < Duration::from_secs(2));
     assert_eq!((pulse.lag_facts, pulse.lag), (7, Duration::from_millis(2500)));
+}
+
+#[tokio::test]
+async fn a_pulse_is_as_old_as_the_measurement_that_it_rests_on() {
+    let redis = TestRedis::start();
+    let (mut feeder, reader) = started(&redis).await;
+    let age = Duration::from_secs(3);
+    feeder.store.beat(Some(Lag { age, ..Lag::default() })).await.unwrap();
+    let told = reader.snapshot().await.unwrap().0.pulse.age.unwrap();
+    assert!(told >= age && told < age + Duration::from_secs(2), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_pulse_from_before_the_clock_was_set_back_is_none() {
+    let redis = TestRedis::start();
+    let (mut feeder, reader) = started(&redis).await;
+    feeder.store.beat(Some(Lag::default())).await.unwrap();
+    let now = chrono::Utc::now().timestamp_millis();
+    for (ahead, is_one) in [(900, true), (60_000, false)] {
+        redis.command(&["HSET", "helix:ramaiah:live:pulse", "at", &(now + ahead).to_string()]).await;
+        let pulse = reader.pulse(&mut reader.connect().await.unwrap()).await.unwrap();
+        assert_eq!(pulse.age.is_some(), is_one, "{ahead} ms ahead");
+    }
+}
+
+#[tokio::test]
+async fn the_board_says_up_to_where_it_has_read_the_log() {
+    let redis = TestRedis::start();
+    let (mut feeder, reader) = started(&redis).await;
+    let facts = Facts::of("ramaiah");
+    let states = (0..9).map(|agent| facts.state(&format!("agent.{agent}"), 1, AgentState::Ready, None));
+    feeder.feed(&states.collect::<Vec<_>>()).await.unwrap();
+    let told = reader.progress(&mut reader.connect().await.unwrap()).await.unwrap();
+    let expected = feeder.positions.iter().map(|at| ((topics::FACTS.to_owned(), at.partition), at.next_offset.0));
+    assert_eq!(told, expected.collect());
+    assert_eq!(told.values().sum::<i64>(), 9);
 }

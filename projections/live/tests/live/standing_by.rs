@@ -1,9 +1,10 @@
-//! Two projectors of one board: the newer has it, the older stands by and takes it back when the newer is gone.
+//! Projectors with an engine: two of one board, of which the newer has it, and the older stands by and takes it back when the newer
+//! is gone; and one whose broker is gone.
 
 use std::time::{Duration, Instant};
 
 use helix_fold::settings::Settings;
-use helix_live::{Decoder, run};
+use helix_live::{BoardReader, Decoder, run};
 use helix_runtime::{EngineConfig, Membership, PARK_LIMIT, Watch};
 use helix_schemas::{
     fact::{AgentState, Fact},
@@ -101,4 +102,34 @@ async fn an_instance_that_was_fenced_stands_by_until_its_successor_is_gone() {
     world.changed("version", &version).await;
     first.0.send(true).unwrap();
     first.1.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_pulse_says_nothing_of_the_time_after_the_broker_was_gone() {
+    const ENOUGH: Duration = Duration::from_millis(3500);
+    let cluster = MockCluster::new(1).unwrap();
+    cluster.create_topic(topics::FACTS, 1, 1).unwrap();
+    let world = World { cluster, redis: TestRedis::start() };
+    let (stop, running) = world.start();
+    let reader = BoardReader::new(&world.redis.url(), &Facts::of("ramaiah").workspace).unwrap();
+    let mut connection = reader.connect().await.unwrap();
+    let begun = Instant::now();
+    while reader.pulse(&mut connection).await.unwrap().age.is_none_or(|age| age > Duration::from_secs(2)) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no pulse");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    world.cluster.broker_down(1).unwrap();
+    let gone = Instant::now();
+    loop {
+        let since = gone.elapsed();
+        let age = reader.pulse(&mut connection).await.unwrap().age.unwrap();
+        // An answer may have been on its way.
+        assert!(age + Duration::from_secs(1) > since, "{age:?} old, {since:?} after the broker went");
+        if age > ENOUGH {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    stop.send(true).unwrap();
+    running.await.unwrap();
 }

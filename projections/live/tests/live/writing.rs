@@ -93,7 +93,7 @@ async fn a_fenced_write_changes_nothing() {
     let refused = old.feed(&[facts.state("agent.one", 5000, AgentState::Paused, Some("tea"))]).await;
     assert!(matches!(refused, Err(StoreError::Fenced { .. })), "{refused:?}");
     assert_eq!(contents(&redis).await, before);
-    old.store.beat(Some(Lag { facts: 9, millis: 9 })).await.unwrap();
+    old.store.beat(Some(Lag { facts: 9, millis: 9, ..Lag::default() })).await.unwrap();
     assert_eq!(format!("{:?}", redis.command(&["EXISTS", "helix:ramaiah:live:pulse"]).await), "int(0)");
 }
 

@@ -39,18 +39,24 @@ pub struct TestRedis {
 
 impl TestRedis {
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// With settings of its own, until it is started again.
+    pub fn start_with(settings: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = free_port();
-        let child = Self::spawn(port, folder.path());
+        let child = Self::spawn(port, folder.path(), settings);
         let redis = Self { child, port, folder };
         redis.wait();
         redis
     }
 
-    fn spawn(port: u16, folder: &std::path::Path) -> Child {
+    fn spawn(port: u16, folder: &std::path::Path, settings: &[&str]) -> Child {
         Command::new("redis-server")
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"])
             .arg(folder)
+            .args(settings)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -76,9 +82,9 @@ impl TestRedis {
         self.child.wait().unwrap();
     }
 
-    /// Starts it again, empty, on the same port.
+    /// Starts it again, on the same port, with what it last saved, if anything.
     pub fn start_again(&mut self) {
-        self.child = Self::spawn(self.port, self.folder.path());
+        self.child = Self::spawn(self.port, self.folder.path(), &[]);
         self.wait();
     }
 

@@ -141,7 +141,7 @@ async fn a_backend_that_dies_in_a_batch_leaves_nothing_of_it() {
     let mut holding = world.pool.acquire().await.unwrap();
     holding.execute("select pg_advisory_lock(hashtextextended('postgres/ramaiah', 0))").await.unwrap();
     let batch = world.rest();
-    let mut store = world.store.clone();
+    let mut store = world.another_store();
     let applying = tokio::spawn(async move { store.apply(&batch).await });
     let mut administrator = world.database.administrator().await;
     loop {

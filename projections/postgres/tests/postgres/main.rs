@@ -5,6 +5,7 @@ mod books;
 mod faults;
 mod generations;
 mod measure;
+mod memory;
 mod migrations;
 mod missed;
 mod parking;

@@ -1,7 +1,7 @@
 //! What the projector does in a second, against COPY of the very rows it left.
 //!
 //! `cargo test -p helix-postgres --test postgres -- --ignored --exact --nocapture measure::the_projector_against_copy`
-//! (`HELIX_FACTS=200000` for another number of facts; `--profile measure` for an optimised build)
+//! (`HELIX_FACTS=200000`, `HELIX_AGENTS=10000` for other numbers of facts and agents; `--profile measure` for an optimised build)
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 use crate::story::{TOPIC, World};
 
 const FACTS: usize = 50_000;
-const AGENTS: u32 = 200;
+const AGENTS: usize = 200;
 
 /// Clock ticks that a process has had, by itself and for the system.
 fn ticks_of(process: &str) -> u64 {
@@ -45,8 +45,18 @@ struct Rows {
     count: i64,
 }
 
+/// A number that may be given in the environment.
+fn given(name: &str, default: usize) -> usize {
+    std::env::var(name).ok().map_or(default, |number| number.parse().unwrap())
+}
+
+fn given_list(name: &str, default: &[i64]) -> Vec<i64> {
+    let list = std::env::var(name).ok();
+    list.map_or_else(|| default.to_vec(), |list| list.split(',').map(|number| number.parse().unwrap()).collect())
+}
+
 fn facts() -> usize {
-    std::env::var("HELIX_FACTS").ok().map_or(FACTS, |facts| facts.parse().unwrap())
+    given("HELIX_FACTS", FACTS)
 }
 
 async fn all_rows(connection: &mut PgConnection) -> Rows {
@@ -104,7 +114,8 @@ async fn floor(connection: &mut PgConnection, rows: &Rows) -> Duration {
 
 async fn project(batch_records: i64) {
     let mut world = World::new().await;
-    for fact in Plan::new("ramaiah", AGENTS, 1).history().take(facts()) {
+    let agents = u32::try_from(given("HELIX_AGENTS", AGENTS)).unwrap();
+    for fact in Plan::new("ramaiah", agents, 1).history().take(facts()) {
         world.log.append(&fact);
     }
     let mut administrator = world.database.administrator().await;
@@ -157,7 +168,7 @@ async fn project(batch_records: i64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a measurement"]
 async fn the_projector_against_copy() {
-    for batch_records in [2_000, 10_000] {
+    for batch_records in given_list("HELIX_BATCH", &[2_000, 10_000]) {
         project(batch_records).await;
     }
 }

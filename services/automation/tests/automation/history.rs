@@ -217,15 +217,25 @@ fn presumed_ended(
         let touched = own.map(|fact| fact.occurred_at.millis()).max()?;
         let mut signs = by_agent[holder.as_str()].clone();
         signs.sort_by_key(|fact| fact.occurred_at);
-        let free = |fact: &&&Fact| matches!(state_of(fact), Some(AgentState::Ready | AgentState::Offline));
-        let first = signs.iter().filter(free).find(|fact| fact.occurred_at.millis() >= touched + grace)?;
-        (first.occurred_at.millis() >= alive.occurred_at.millis() + grace).then_some(*first)
+        let is_free = |fact: &Fact| matches!(state_of(fact), Some(AgentState::Ready | AgentState::Offline));
+        let over = touched + grace;
+        let (soon, after): (Vec<&Fact>, Vec<&Fact>) = signs
+            .into_iter()
+            .filter(|fact| state_of(fact).is_some())
+            .partition(|fact| fact.occurred_at.millis() < over);
+        let freed = match soon.last() {
+            // Free since shortly after the call's last sign, and still when the grace is over.
+            Some(lasts) if is_free(lasts) && lasts.occurred_at.millis() > touched => (over, *lasts),
+            Some(_) | None => {
+                after.into_iter().find(|fact| is_free(fact)).map(|fact| (fact.occurred_at.millis(), fact))?
+            }
+        };
+        (freed.0 >= alive.occurred_at.millis() + grace).then_some(freed)
     });
     let bound = if answer.is_some() { bounds.call_seconds } else { bounds.waiting_seconds };
     let too_long = (bound > 0).then(|| alive.occurred_at.millis() + bound * 1000);
     match (freed, too_long) {
-        (Some(freed), too_long) if too_long.is_none_or(|at| freed.occurred_at.millis() <= at) => {
-            let effective = freed.occurred_at.millis();
+        (Some((effective, freed)), too_long) if too_long.is_none_or(|at| effective <= at) => {
             (effective + grace <= now).then(|| (Decision::CallPresumedEnded, call.to_owned(), effective, freed.id))
         }
         (_, Some(too_long)) => {

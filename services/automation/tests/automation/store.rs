@@ -205,7 +205,7 @@ async fn whoever_is_behind_decides_nothing() {
     instance.catch_up(10).await;
     instance.second.store(1000, Ordering::Relaxed);
     instance.store.beat(None).await.unwrap();
-    instance.store.beat(Some(Lag { facts: 1, millis: 0 })).await.unwrap();
+    instance.store.beat(Some(Lag { facts: 1, ..Lag::default() })).await.unwrap();
     assert_eq!(log.told(), []);
     instance.look(1000).await;
     assert_eq!(log.told().len(), 1);
@@ -575,4 +575,48 @@ async fn a_role_sees_its_workspace_and_nothing_without_one() {
         assert_eq!(seen, ["x"], "{table}");
         sqlx::query("select set_config('helix.workspace', '', false)").execute(&mut reader).await.unwrap();
     }
+}
+
+/// How many timers have been as they are for an hour and more.
+async fn settled(database: &Database) -> i64 {
+    let query = "select count(*) from automation.timers where set_at <= now() - interval '1 hour'";
+    sqlx::query_scalar(query).fetch_one(&database.pool).await.unwrap()
+}
+
+#[tokio::test]
+async fn reading_back_its_own_decision_lets_nobody_wait_anew() {
+    let (database, log) = (Database::new().await, Log::default());
+    wrap_up(&log);
+    let mut instance = Instance::start(&database, &log, &ALL).await;
+    instance.catch_up(10).await;
+    sqlx::query("update automation.timers set set_at = now() - interval '2 hours'")
+        .execute(&database.pool)
+        .await
+        .unwrap();
+    instance.look(90).await;
+    instance.catch_up(10).await;
+    let timers = count(&database, "timers").await;
+    assert!(timers > 0, "the agent's own timers outlive the wrap-up's");
+    assert_eq!(settled(&database).await, timers);
+    log.put(&Story::of("w").state("a", 200, AgentState::Ready));
+    instance.catch_up(10).await;
+    assert_eq!(settled(&database).await, 0, "the provider's word starts the wait anew");
+}
+
+#[tokio::test]
+async fn one_event_of_tomorrow_presumes_and_forgets_nothing_today() {
+    let (database, log) = (Database::new().await, Log::default());
+    let story = Story::of("w");
+    log.put(&story.state("a", 0, AgentState::OnCall));
+    log.put(&story.answered("c", "a", 0));
+    let mut tomorrow = story.state("b", 20 * HOUR, AgentState::Ready);
+    tomorrow.received_at = ours(60);
+    log.put(&tomorrow);
+    let mut instance = Instance::start(&database, &log, &ALL).await;
+    instance.catch_up(10).await;
+    instance.look(60).await;
+    assert_eq!(log.told(), []);
+    instance.look(4 * HOUR).await;
+    let both = [("AgentPresumedOffline".to_owned(), 4 * HOUR), ("CallPresumedEnded".to_owned(), 4 * HOUR)];
+    assert_eq!(log.told(), both);
 }

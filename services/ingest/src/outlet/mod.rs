@@ -17,7 +17,6 @@
 
 mod drain;
 mod late;
-mod spool;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -32,11 +31,11 @@ use tokio::{
 };
 
 pub use self::late::{ATTRIBUTE_LATER, Late};
-pub use self::spool::{Entry, Fill, Put, Spool, SpoolError};
 use crate::{
     metrics,
     publish::{Coordinates, Pending, PublishError, Publisher},
 };
+pub use helix_kit::spool::{Entry, Fill, Put, Spool, SpoolError};
 
 /// Without a spool there is nothing to do but wait for the producer's own word.
 const WITHOUT_SPOOL: Duration = Duration::from_secs(3600);

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{Config, ConfigError, RateConfig, RulesConfig, network};
+use super::{Config, ConfigError, PlatformConfig, RateConfig, RulesConfig, network};
 
 impl Config {
     /// Checks what no single field can: refuse to boot wrong.
@@ -19,6 +19,7 @@ impl Config {
             return fail("log.replicas must be at least 1".to_owned());
         }
         self.check_edge().map_err(ConfigError::Check)?;
+        platform(&self.auth.platform).map_err(ConfigError::Check)?;
         let mut redis: BTreeMap<&str, &str> = BTreeMap::new();
         for (slug, workspace) in &self.workspaces {
             let good = !slug.is_empty()
@@ -126,6 +127,26 @@ const LONGEST_BOUND: Duration = Duration::from_secs(24 * 3600);
 
 /// Shortest secret that is taken, characters.
 const SHORTEST_KEY: usize = 16;
+
+/// Shortest time between two looks at the platform's keys: it is somebody else's server.
+const SHORTEST_REFRESH: Duration = Duration::from_secs(30);
+
+fn platform(platform: &PlatformConfig) -> Result<(), String> {
+    if platform.url.is_empty() {
+        // A set that nobody fetches asks nothing of a token.
+        return match platform.issuer.is_empty() && platform.audience.is_empty() {
+            true => Ok(()),
+            false => Err("auth.platform: issuer and audience do nothing without url".to_owned()),
+        };
+    }
+    if !(platform.url.starts_with("http://") || platform.url.starts_with("https://")) {
+        return Err("auth.platform.url is no http or https URL".to_owned());
+    }
+    if platform.refresh < SHORTEST_REFRESH {
+        return Err("auth.platform.refresh must be at least 30 s".to_owned());
+    }
+    Ok(())
+}
 
 fn zone(name: &str, text: &str) -> Result<(), String> {
     text.parse::<chrono_tz::Tz>().map(|_| ()).map_err(|_| format!("{name} {text:?} is no IANA time zone"))

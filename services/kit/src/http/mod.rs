@@ -1,5 +1,6 @@
 //! Serving HTTP: request ids, problems written out, health, metrics, bounded connections and a drain that loses nothing.
 
+mod body;
 mod readiness;
 mod serve;
 mod source;
@@ -10,7 +11,7 @@ use std::{net::SocketAddr, sync::Arc, time::Instant};
 use axum::{
     Json, Router,
     extract::{MatchedPath, Request, State},
-    http::{HeaderName, HeaderValue, header},
+    http::{HeaderName, HeaderValue, Method, header},
     middleware::{self, Next},
     response::Response,
     routing::get,
@@ -68,7 +69,8 @@ pub fn health_routes(readiness: Readiness, metrics: PrometheusHandle) -> Router 
         )
 }
 
-/// Wraps a service's routes: request ids, problems for unknown paths and methods, a duration metric a route.
+/// Wraps a service's routes: request ids, problems for unknown paths and methods, a duration metric a route. No answer is
+/// kept by a browser or a proxy unless its handler has set `Cache-Control`.
 pub fn finish(router: Router, service: &'static str) -> Router {
     router
         .fallback(|| async { Problem::no_such_path() })
@@ -82,7 +84,7 @@ async fn around(State(service): State<&'static str>, mut request: Request, next:
     let id: Arc<str> = given.map_or_else(|| uuid::Uuid::new_v4().to_string().into(), Arc::from);
     let route =
         request.extensions().get::<MatchedPath>().map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
-    let method = request.method().as_str().to_owned();
+    let method = method_label(request.method());
     request.extensions_mut().insert(RequestId(id.clone()));
     let mut response = next.run(request).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
@@ -98,10 +100,18 @@ async fn around(State(service): State<&'static str>, mut request: Request, next:
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
+    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     let status = response.status().as_u16().to_string();
     metrics::histogram!("helix_http_request_seconds", "service" => service, "route" => route, "method" => method, "status" => status)
         .record(begun.elapsed().as_secs_f64());
     response
+}
+
+/// A method by its name where HTTP has it. Any token is a method, and each label is kept for ever: what a stranger makes
+/// up is `other`.
+fn method_label(method: &Method) -> &'static str {
+    const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
 }
 
 /// A request id we are willing to repeat in logs and headers.

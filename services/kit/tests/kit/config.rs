@@ -170,6 +170,13 @@ fn what_does_not_fit_is_refused_with_its_key_and_without_a_secret() {
         ),
         (changed("per_second = 100", "per_second = 0"), "accounts.ozonetel.rate: per_second and burst are at least 1"),
         (changed("burst = 20 ", "burst = 0 "), "workspaces.ramaiah.rate: per_second and burst are at least 1"),
+        // The platform's keys.
+        (with("[auth.platform]\nurl = \"keys.platform.example\""), "auth.platform.url is no http or https URL"),
+        (
+            with("[auth.platform]\nurl = \"https://keys.platform.example\"\nrefresh = \"10s\""),
+            "auth.platform.refresh must be at least 30 s",
+        ),
+        (with("[auth.platform]\naudience = \"helix\""), "auth.platform: issuer and audience do nothing without url"),
         // What refers to something else.
         (changed("account = \"second\"", "account = \"third\""), "workspaces.global.account is none of [accounts]"),
         (changed("account = \"second\"\n", ""), "workspaces.global.account must say which of [accounts]"),
@@ -312,5 +319,7 @@ fn every_key_of_the_defaults_is_one_that_is_read() {
     let config = load("").unwrap();
     assert_eq!(config.ingest.listen, SocketAddr::from(([127, 0, 0, 1], 4200)));
     assert!(config.spool.folder.as_os_str().is_empty(), "a spool is asked for by naming its folder");
+    assert!(config.audit.folder.as_os_str().is_empty(), "where audit facts wait is said, not guessed");
+    assert_eq!((config.auth.platform.url.as_str(), config.auth.platform.refresh), ("", Duration::from_secs(600)));
     assert!(DEFAULT_TOML.contains("trusted_proxies"));
 }

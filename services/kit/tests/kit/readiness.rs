@@ -1,17 +1,16 @@
 //! What `/readyz` answers.
 
 use axum::{body::Body, extract::Request, http::StatusCode};
-use helix_kit::{
-    http::{Readiness, health_routes},
-    telemetry,
-};
+use helix_kit::http::{Readiness, health_routes};
 use serde_json::{Value, json};
 use tower::ServiceExt;
+
+use crate::finish::metrics;
 
 #[tokio::test]
 async fn a_degraded_part_is_told_and_work_still_comes() {
     let readiness = Readiness::default();
-    let routes = health_routes(readiness.clone(), telemetry::start_metrics("kit-tests").unwrap());
+    let routes = health_routes(readiness.clone(), metrics());
     let ask = async || -> (StatusCode, Value) {
         let request = Request::get("/readyz").body(Body::empty()).unwrap();
         let response = routes.clone().oneshot(request).await.unwrap();

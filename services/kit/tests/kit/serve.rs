@@ -142,7 +142,7 @@ async fn a_connection_without_a_request_is_closed_at_first_and_later() {
 #[tokio::test]
 async fn a_stream_of_events_outlives_every_limit() {
     let (events, router) = events();
-    let limits = Limits { header_timeout: SOON, stall: SOON, ..Limits::default() };
+    let limits = Limits { header_timeout: SOON, stall: SOON, body_timeout: SOON, ..Limits::default() };
     let server = start(router, limits).await;
     let mut reader = connect(server.address).await;
     ask(&mut reader).await;
@@ -230,6 +230,193 @@ async fn shutdown_finishes_what_runs_closes_what_is_idle_and_takes_nothing_new()
     assert_eq!(answer(&mut worker).await, "took 5 bytes");
     closed(&mut worker).await;
     tokio::time::timeout(NEVER, server.ended).await.expect("it did not end").unwrap();
+}
+
+/// Says when it is dropped.
+struct Guard(Option<oneshot::Sender<()>>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // Nobody waits any more only where the test has failed already.
+        let _told = self.0.take().unwrap().send(());
+    }
+}
+
+#[tokio::test]
+async fn shutdown_cuts_what_does_not_end_by_itself() {
+    let begun = Arc::new(Notify::new());
+    let (gone, mut dropped) = oneshot::channel();
+    let guard = Arc::new(Mutex::new(Some(Guard(Some(gone)))));
+    let hang = {
+        let begun = begun.clone();
+        move || async move {
+            let _guard = guard.lock().unwrap().take().unwrap();
+            begun.notify_one();
+            std::future::pending::<&'static str>().await
+        }
+    };
+    let waiting = Arc::new(Notify::new());
+    let take = {
+        let waiting = waiting.clone();
+        move |body: Body| async move {
+            waiting.notify_one();
+            axum::body::to_bytes(body, 1024).await.map(|_| "taken").unwrap_or("broke off")
+        }
+    };
+    let (_events, router) = events();
+    let router = router.route("/hang", get(hang)).route("/take", post(take));
+    let limits = Limits { body_timeout: NEVER, header_timeout: NEVER, drain: SOON, ..Limits::default() };
+    let server = start(router, limits).await;
+    let mut streaming = connect(server.address).await;
+    ask(&mut streaming).await;
+    let mut head = [0; 8];
+    streaming.read_exact(&mut head).await.unwrap();
+    let mut hanging = connect(server.address).await;
+    hanging.write_all(b"GET /hang HTTP/1.1\r\nHost: helix\r\n\r\n").await.unwrap();
+    begun.notified().await;
+    let mut silent = connect(server.address).await;
+    silent.write_all(b"POST /take HTTP/1.1\r\nHost: helix\r\nContent-Length: 100\r\n\r\n").await.unwrap();
+    waiting.notified().await;
+
+    let told = Instant::now();
+    server.stop.send(()).unwrap();
+    tokio::time::timeout(NEVER, server.ended).await.expect("what comes after serving would never be done").unwrap();
+    assert!(told.elapsed() >= SOON, "cut before its time: {:?}", told.elapsed());
+    // All of it is gone by then, not only left alone.
+    dropped.try_recv().expect("a handler still runs");
+    for client in [&mut streaming, &mut hanging, &mut silent] {
+        closed(client).await;
+    }
+}
+
+/// Answers with how many bytes it was sent.
+fn count() -> Router {
+    Router::new().route("/", post(|body: Bytes| async move { body.len().to_string() }))
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_costs_its_connection() {
+    for announced in
+        ["Content-Length: 100\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n", "Content-Length: 3\r\n\r\nab"]
+    {
+        let limits = Limits { connections: 1, header_timeout: NEVER, body_timeout: SOON, ..Limits::default() };
+        let server = start(count(), limits).await;
+        let begun = Instant::now();
+        let mut silent = connect(server.address).await;
+        silent.write_all(format!("POST / HTTP/1.1\r\nHost: helix\r\n{announced}").as_bytes()).await.unwrap();
+        let mut next = connect(server.address).await;
+        next.write_all(b"POST / HTTP/1.1\r\nHost: helix\r\nContent-Length: 2\r\n\r\nhi").await.unwrap();
+        let mut said = String::new();
+        let read = tokio::time::timeout(NEVER, silent.read_to_string(&mut said));
+        read.await.expect("it holds its connection").unwrap();
+        assert!(said.starts_with("HTTP/1.1 400"), "{announced:?}: {said:?}");
+        assert!(begun.elapsed() >= SOON, "disconnected before its time: {:?}", begun.elapsed());
+        assert_eq!(answer(&mut next).await, "2", "the place is free again");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_nobody_reads_ends_its_connection_with_the_answer() {
+    let limits = Limits { header_timeout: NEVER, body_timeout: NEVER, ..Limits::default() };
+    let server = start(count(), limits).await;
+    let mut silent = connect(server.address).await;
+    silent.write_all(b"POST /none HTTP/1.1\r\nHost: helix\r\nContent-Length: 100\r\n\r\n").await.unwrap();
+    let mut said = String::new();
+    tokio::time::timeout(NEVER, silent.read_to_string(&mut said)).await.expect("it was kept").unwrap();
+    assert!(said.starts_with("HTTP/1.1 404"), "{said:?}");
+}
+
+/// Sends `body` as pieces of `length` bytes, one every tenth of [`SOON`], and gives what is answered and after how long.
+async fn sent_by(address: SocketAddr, body: usize, length: usize) -> (String, Duration) {
+    let (mut read, mut write) = connect(address).await.into_split();
+    let begun = Instant::now();
+    write
+        .write_all(format!("POST / HTTP/1.1\r\nHost: helix\r\nContent-Length: {body}\r\n\r\n").as_bytes())
+        .await
+        .unwrap();
+    let sending = tokio::spawn(async move {
+        for _ in 0..body / length {
+            tokio::time::sleep(SOON / 10).await;
+            // Where the other side has ended, what it answered tells.
+            if write.write_all(&vec![b'x'; length]).await.is_err() {
+                break;
+            }
+        }
+        write
+    });
+    let mut said = Vec::new();
+    let answered = async {
+        while !said.windows(4).any(|end| end == b"\r\n\r\n") {
+            if read.read_buf(&mut said).await.unwrap_or_default() == 0 {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(NEVER, answered).await.expect("no answer");
+    sending.abort();
+    (String::from_utf8_lossy(&said).into_owned(), begun.elapsed())
+}
+
+#[tokio::test]
+async fn a_body_that_drips_is_ended_and_one_that_only_takes_long_is_taken() {
+    let server = start(count(), Limits { body_timeout: SOON, ..Limits::default() }).await;
+    // Each byte comes in time; the whole would take minutes.
+    let (said, _) = sent_by(server.address, 10_000, 1).await;
+    // A byte that is under way as the connection ends may make it a reset, without the answer.
+    assert!(said.is_empty() || said.starts_with("HTTP/1.1 400"), "{said:?}");
+    let (said, took) = sent_by(server.address, 40_000, 1_000).await;
+    assert!(said.starts_with("HTTP/1.1 200"), "{said:?}");
+    assert!(took > SOON * 3, "it did not take long: {took:?}");
+}
+
+#[tokio::test]
+async fn the_time_that_a_handler_takes_is_not_its_clients() {
+    let (begun, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let handler = {
+        let (begun, go_on) = (begun.clone(), go_on.clone());
+        move |body: Body| async move {
+            begun.notify_one();
+            go_on.notified().await;
+            axum::body::to_bytes(body, usize::MAX).await.unwrap().len().to_string()
+        }
+    };
+    let router = count().route("/late", post(handler));
+    let server = start(router, Limits { body_timeout: SOON, ..Limits::default() }).await;
+    let mut client = connect(server.address).await;
+    client.write_all(b"POST /late HTTP/1.1\r\nHost: helix\r\nContent-Length: 2\r\n\r\n").await.unwrap();
+    begun.notified().await;
+    // As long as another's body takes to be given up, twice.
+    for _ in 0..2 {
+        let mut other = connect(server.address).await;
+        other.write_all(b"POST / HTTP/1.1\r\nHost: helix\r\nContent-Length: 1\r\n\r\n").await.unwrap();
+        closed(&mut other).await;
+    }
+    go_on.notify_one();
+    client.write_all(b"hi").await.unwrap();
+    assert_eq!(answer(&mut client).await, "2");
+}
+
+#[tokio::test]
+async fn a_head_is_bounded_in_bytes_and_in_fields() {
+    let server = start(peer(), Limits::default()).await;
+    let status = async |fields: String| {
+        let mut client = connect(server.address).await;
+        let head = format!("GET / HTTP/1.1\r\nHost: helix\r\nConnection: close\r\n{fields}\r\n");
+        // Of what is too much the rest may be refused while it is sent.
+        let _sent = client.write_all(head.as_bytes()).await;
+        let mut status = [0; 12];
+        match client.read_exact(&mut status).await {
+            Ok(_) => String::from_utf8_lossy(&status).into_owned(),
+            Err(error) => error.kind().to_string(),
+        }
+    };
+    let many = |count: usize| (0..count).map(|n| format!("X-{n}: x\r\n")).collect::<String>();
+    assert_eq!(status(many(98)).await, "HTTP/1.1 200");
+    assert_eq!(status(many(99)).await, "HTTP/1.1 431");
+    assert_eq!(status(format!("X-Long: {}\r\n", "x".repeat(60_000))).await, "HTTP/1.1 200");
+    // Where not all of it was read, the connection ends by a reset, which may overtake the answer.
+    let refused = status(format!("X-Long: {}\r\n", "x".repeat(200_000))).await;
+    assert!(["HTTP/1.1 431", "connection reset"].contains(&refused.as_str()), "{refused}");
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::{
     ReplayError,
+    board::fold_in,
     export::progress_bar,
     log::{FactLog, Place, Stop},
     verify::{Difference, Report, WorkspaceReport, up_to},
@@ -70,7 +71,7 @@ fn fold(
         let place: Place = record.place;
         if workspace_of_key(record.key) == Some(asked.workspace.as_str()) && !asked.parked.contains(&place) {
             *facts += 1;
-            board.apply(&log.decode(place, record.value)?);
+            fold_in(&mut board, &log.decode(place, record.value)?);
         }
         Ok(())
     })?;

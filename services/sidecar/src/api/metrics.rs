@@ -1,34 +1,36 @@
 //! `GET /api/metrics`: the metrics of docs/metrics.md by interval of the workspace's local day, and by agent, queue or DID.
 //!
 //! Calls count in the interval in which they began. Intervals lie on the local grid and are cut to the range that was asked
-//! for, so that the rows add up to just that; each appears, also where nothing happened. By agent means the handling
-//! agent, by queue the skill; the empty text is what no agent handled, or has no skill or DID. What a metric counts: offered,
-//! answered, missed, short abandons, service level, ASA and abandonment are of inbound calls, unknown directions included;
-//! AHT is of answered calls in either direction. Talk includes hold. The wrap-up of a call is what the provider's callback says;
-//! by agent it is the time in state `wrap_up` that falls into the interval, as in the agent's performance.
+//! for, so that the rows add up to just that; each appears, also where nothing happened. By agent each agent that a call came
+//! to has its share in it (`counts`), by queue means by skill; the empty text is what came to no agent, or has no skill or DID.
+//! What a metric counts: offered, answered, missed, short abandons, service level, ASA and abandonment are of inbound calls,
+//! unknown directions included; AHT is of answered calls in either direction. Talk includes hold. The wrap-up of a call is the
+//! time that agents were in state `wrap_up` after it, wherever that time falls.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use axum::{Json, extract::State, http::StatusCode};
 use chrono::{DateTime, TimeDelta, Utc};
 use helix_fold::settings::Tz;
 use helix_kit::problem::Problem;
 use serde::Serialize;
-use sqlx::{FromRow, PgConnection};
 
 use super::{
     Moment, Ratio,
     agents::HandleTime,
+    counts::{By, Counted, Counts, Cut, Only, count},
     query::{Day, Params, Range, invalid},
 };
 use crate::{
     access::{Part, Viewer},
-    database::DatabaseError,
     serve::App,
 };
 
-/// Most rows of an answer: intervals times agents, queues or DIDs.
-const MOST_ROWS: usize = 400;
+/// Most intervals of an answer.
+const MOST_INTERVALS: usize = 400;
+/// Most rows of an answer, intervals times agents, queues or DIDs: a day of 500 agents by the quarter of an eight-hour shift, some
+/// MiB before compression.
+const MOST_ROWS: usize = 16_000;
 
 /// How long an interval is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,15 +61,8 @@ impl Grid {
     }
 }
 
-/// By what rows are split.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum By {
-    Agent,
-    Queue,
-    Did,
-}
-
-const BYS: [(&str, By); 3] = [("agent", By::Agent), ("queue", By::Queue), ("did", By::Did)];
+const BYS: [(&str, By); 3] =
+    [(By::Agent.as_str(), By::Agent), (By::Queue.as_str(), By::Queue), (By::Did.as_str(), By::Did)];
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -111,60 +106,6 @@ struct SpeedOfAnswer {
     answered: i64,
 }
 
-/// What is counted of an interval and agent, queue or DID.
-#[derive(Debug, Clone, Default, FromRow)]
-struct Counts {
-    place: i32,
-    by_value: String,
-    offered: i64,
-    answered: i64,
-    missed: i64,
-    short_abandoned: i64,
-    in_progress: i64,
-    answered_within: i64,
-    wait_seconds: i64,
-    handled: i64,
-    talk_seconds: i64,
-    wrap_up_seconds: i64,
-}
-
-/// $1 workspace, $2 where the intervals begin, $3 where the last ends, $4 by what, $5 T, $6 the one agent.
-const CALLS: &str = "
-select width_bucket(c.started_at, $2::timestamptz[]) as place,
-       coalesce(case $4 when 'agent' then c.agent_id when 'queue' then c.skill when 'did' then c.did end, '') as by_value,
-       count(*) filter (where d.inbound) as offered,
-       count(*) filter (where d.inbound and c.outcome = 'answered') as answered,
-       count(*) filter (where d.inbound and c.outcome = 'missed') as missed,
-       count(*) filter (where d.inbound and c.outcome = 'short_abandon') as short_abandoned,
-       count(*) filter (where d.inbound and c.outcome = 'in_progress') as in_progress,
-       count(*) filter (where d.inbound and c.outcome = 'answered' and c.wait_seconds <= $5) as answered_within,
-       coalesce(sum(c.wait_seconds) filter (where d.inbound and c.outcome = 'answered'), 0)::bigint as wait_seconds,
-       count(*) filter (where c.outcome = 'answered') as handled,
-       coalesce(sum(c.talk_seconds) filter (where c.outcome = 'answered'), 0)::bigint as talk_seconds,
-       coalesce(sum(c.wrap_up_seconds) filter (where c.outcome = 'answered'), 0)::bigint as wrap_up_seconds
-from read.calls c
-cross join lateral (select c.direction is distinct from 'outbound' as inbound) d
-where c.workspace_id = $1 and c.started_at >= $2[1] and c.started_at < $3 and ($6::text is null or c.agent_id = $6)
-group by 1, 2";
-
-/// Time in wrap-up, by agent. $1 workspace, $2 where the intervals begin, $3 where they end, $4 now, $5 the one agent.
-const WRAP_UPS: &str = "
-select b.place::integer as place, a.agent_id,
-       sum(greatest(0, floor(date_part('epoch', least(coalesce(i.ended_at, $4), b.until)))::bigint
-                       - floor(date_part('epoch', greatest(i.started_at, b.since)))::bigint))::bigint as seconds
-from read.agents a
-cross join lateral (
-    select coalesce(max(p.started_at), $2[1]) as at from read.agent_intervals p
-    where p.workspace_id = $1 and p.agent_id = a.agent_id and p.started_at <= $2[1]
-) reaching
-join read.agent_intervals i
-  on i.workspace_id = $1 and i.agent_id = a.agent_id and i.state = 'wrap_up' and i.started_at >= reaching.at
-     and i.started_at < $3[array_upper($3, 1)]
-join unnest($2::timestamptz[], $3::timestamptz[]) with ordinality as b (since, until, place)
-  on i.started_at < b.until and coalesce(i.ended_at, $4) > b.since
-where a.workspace_id = $1 and ($5::text is null or a.agent_id = $5)
-group by b.place, a.agent_id";
-
 pub(crate) async fn metrics(State(app): State<App>, viewer: Viewer, params: Params) -> Result<Json<Metrics>, Problem> {
     let sight = viewer.may(Part::Records)?;
     let grid = params.word("interval", &GRIDS)?.unwrap_or(Grid::Quarter);
@@ -179,7 +120,8 @@ pub(crate) async fn metrics(State(app): State<App>, viewer: Viewer, params: Para
     }
     let cuts = cuts(from, to, grid, zone).ok_or_else(too_many_rows)?;
     let mut moment = app.api.database.moment().await?;
-    let counted = count(&mut moment, &app, &cuts, by, sight.only()).await?;
+    let only = Only { agent: sight.only(), queue: params.label("queue")?, did: params.label("did")? };
+    let counted = count(&mut moment, &app, &cuts, by, only).await?;
     drop(moment);
     let rows = rows(&cuts, by, counted)?;
     Ok(Json(Metrics {
@@ -197,20 +139,13 @@ fn before(at: DateTime<Utc>) -> DateTime<Utc> {
     at - TimeDelta::microseconds(1)
 }
 
-/// One interval.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Cut {
-    from: DateTime<Utc>,
-    to: DateTime<Utc>,
-}
-
 /// The intervals of a range; `None` where they are too many. The grid begins anew at each local midnight.
 fn cuts(from: DateTime<Utc>, to: DateTime<Utc>, grid: Grid, zone: Tz) -> Option<Vec<Cut>> {
     let mut cuts = Vec::new();
     let mut day = Day::of(from, zone);
     let mut at = from;
     while at < to {
-        if cuts.len() == MOST_ROWS {
+        if cuts.len() == MOST_INTERVALS {
             return None;
         }
         let end_of_cut = match grid.length() {
@@ -237,51 +172,11 @@ fn too_many_rows() -> Problem {
         StatusCode::BAD_REQUEST,
         "too_many_rows",
         "The answer would have too many rows",
-        format!("ask for a shorter range or a longer interval: intervals times groups are at most {MOST_ROWS}"),
+        format!(
+            "ask for a shorter range or a longer interval: at most {MOST_INTERVALS} intervals, and {MOST_ROWS} rows of \
+             intervals times groups"
+        ),
     )
-}
-
-/// What was counted, by group and then by interval.
-type Counted = BTreeMap<String, BTreeMap<usize, Counts>>;
-
-async fn count(
-    moment: &mut PgConnection,
-    app: &App,
-    cuts: &[Cut],
-    by: Option<By>,
-    only: Option<&str>,
-) -> Result<Counted, DatabaseError> {
-    let (froms, tos): (Vec<DateTime<Utc>>, Vec<DateTime<Utc>>) = cuts.iter().map(|cut| (cut.from, cut.to)).unzip();
-    let word = by.and_then(|by| BYS.iter().find(|(_, known)| *known == by)).map(|(word, _)| *word);
-    let asked = sqlx::query_as(CALLS)
-        .bind(app.workspace())
-        .bind(&froms)
-        .bind(tos.last())
-        .bind(word)
-        .bind(app.api.service_level_seconds)
-        .bind(only);
-    let found: Vec<Counts> = asked.fetch_all(&mut *moment).await?;
-    let mut counted = Counted::new();
-    for counts in found {
-        let place = place(counts.place)?;
-        counted.entry(counts.by_value.clone()).or_default().insert(place, counts);
-    }
-    if by == Some(By::Agent) {
-        counted.values_mut().flat_map(BTreeMap::values_mut).for_each(|counts| counts.wrap_up_seconds = 0);
-        let asked = sqlx::query_as(WRAP_UPS).bind(app.workspace()).bind(&froms).bind(&tos);
-        let asked = asked.bind(app.provider_now()).bind(only);
-        let wrapped: Vec<(i32, String, i64)> = asked.fetch_all(moment).await?;
-        for (at, agent, seconds) in wrapped.into_iter().filter(|(_, _, seconds)| *seconds > 0) {
-            counted.entry(agent).or_default().entry(place(at)?).or_default().wrap_up_seconds = seconds;
-        }
-    }
-    Ok(counted)
-}
-
-/// Places are counted from 1 in SQL.
-fn place(number: i32) -> Result<usize, DatabaseError> {
-    let place = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
-    place.ok_or_else(|| DatabaseError::unreadable("an interval that was not asked for"))
 }
 
 fn rows(cuts: &[Cut], by: Option<By>, mut counted: Counted) -> Result<Vec<Row>, Problem> {
@@ -315,7 +210,7 @@ fn row(cut: Cut, by: Option<String>, counts: &Counts) -> Row {
         in_progress: counts.in_progress,
         service_level: ServiceLevel { answered_within: counts.answered_within, denominator: decided },
         asa: SpeedOfAnswer { total_wait_seconds: counts.wait_seconds, answered: counts.answered },
-        aht: HandleTime { total_seconds: counts.talk_seconds + counts.wrap_up_seconds, handled: counts.handled },
+        aht: HandleTime::of(counts),
         abandonment: Ratio { numerator: counts.missed, denominator: decided },
     }
 }

@@ -1,8 +1,9 @@
 //! `GET /api/missed-calls` and what is done about them: claim, release, waive.
 //!
 //! An action is a decision in the log (docs/rules.md, "Missed calls"); the row is what the projector makes of it. So an action
-//! looks at the row, appends its decision, waits until the row shows what became of it, and tells that: of two people who
-//! want the same, the one whose decision takes effect first holds it, and the other is told so. A decision that was
+//! waits until the row shows what this process decided about the call before (`decisions`), looks at it, appends its
+//! decision, waits until the projector has passed that one's place in the log, and tells what became of it: of two people
+//! who want the same, the one whose decision takes effect first holds it, and the other is told so. A decision that was
 //! appended stays appended, whatever its answer is: asking again is harmless.
 
 use std::{collections::BTreeMap, time::Duration};
@@ -11,16 +12,18 @@ use axum::{
     Extension, Json,
     extract::{
         Path, State,
-        rejection::{JsonRejection, PathRejection},
+        rejection::{BytesRejection, JsonRejection, PathRejection},
     },
     http::StatusCode,
 };
+use bytes::Bytes;
 use helix_kit::{http::RequestId, problem::Problem};
 use helix_schemas::{
     decision::{Deciding, Decision, attribute},
     fact::{Fact, Source},
     names::CallId,
     time::{OccurredAt, ReceivedAt},
+    topics,
 };
 use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
@@ -30,13 +33,15 @@ use uuid::Uuid;
 use super::{
     Moment,
     cursor::{self, Cursor},
-    query::Params,
+    decisions::{Standing, Wanted},
+    query::{self, Params},
     unknown,
 };
 use crate::{
     access::{Part, Sight, Viewer},
     audit::Deed,
     database::DatabaseError,
+    log::Place,
     metrics,
     serve::App,
 };
@@ -44,6 +49,9 @@ use crate::{
 /// An action waits no longer for the projector.
 const PATIENCE: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(20);
+/// A missed call may lie so far ahead of the provider's now, and be claimed when it was missed; one further ahead is claimed
+/// now.
+const AHEAD_MILLIS: i64 = 60_000;
 /// A reason for a waive is a sentence.
 const LONGEST_REASON: usize = 500;
 
@@ -86,6 +94,11 @@ impl MissedCall {
 
     fn is_held_by(&self, person: &str) -> bool {
         self.claimed_by.as_deref() == Some(person)
+    }
+
+    /// Which claim holds.
+    fn claim(&self) -> Option<OccurredAt> {
+        self.claimed_at.map(|at| OccurredAt::from_millis(at.0.timestamp_millis()))
     }
 }
 
@@ -131,7 +144,8 @@ impl Sort {
             Self::Priority => {
                 missed_calls!(
                     "and ($2::text is null or m.status = $2)
-                     and (not $4 or (-m.priority, m.missed_at, m.call_id) > (-$5::bigint, $6::timestamptz, $7::text))
+                     and (not $4 or m.priority < $5::bigint
+                          or m.priority = $5 and (m.missed_at, m.call_id) > ($6::timestamptz, $7::text))
                      order by m.priority desc, m.missed_at, m.call_id limit $3"
                 )
             }
@@ -200,7 +214,7 @@ pub(crate) async fn list(
     let next_cursor = rows.last().filter(|_| more).map(|row| sort.end(row));
     let count = rows.iter().filter(|row| row.caller.is_some()).count();
     let deed = Deed { action: "missed_calls.list", about: None, count };
-    app.audit.look(&viewer, &request, &format!("missed-calls?{}", params.identity()), deed)?;
+    app.audit.look(&viewer, &request, &format!("missed-calls?{}", params.identity()), deed).await?;
     let missed_calls = rows.into_iter().map(|row| row.seen_by(&sight)).collect();
     Ok(Json(MissedCalls { missed_calls, total, next_cursor }))
 }
@@ -219,8 +233,35 @@ pub(crate) async fn release(
     viewer: Viewer,
     Extension(request): Extension<RequestId>,
     path: Result<Path<String>, PathRejection>,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<MissedCall>, Problem> {
-    Action { app, viewer, request, wish: Wish::Release }.done(path).await
+    viewer.may(Part::WorkOnMissedCalls)?;
+    let body = body.map_err(|_| no_claim())?;
+    let meant = if body.is_empty() { None } else { meant(&body).ok_or_else(no_claim)? };
+    Action { app, viewer, request, wish: Wish::Release(meant) }.done(path).await
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Release {
+    claimed_at: Option<String>,
+}
+
+/// Which claim a release is about: the outer `None` where the body says nothing that can be meant, the inner where it names
+/// none.
+fn meant(body: &[u8]) -> Option<Option<OccurredAt>> {
+    let Release { claimed_at } = serde_json::from_slice(body).ok()?;
+    let Some(text) = claimed_at else { return Some(None) };
+    query::moment(&text).map(|at| Some(OccurredAt::from_millis(at.timestamp_millis())))
+}
+
+fn no_claim() -> Problem {
+    Problem::new(
+        StatusCode::BAD_REQUEST,
+        "release_malformed",
+        "The body of a release cannot be meant",
+        r#"send {"claimedAt": "…"} with the row's `claimedAt`, or nothing"#,
+    )
 }
 
 #[derive(Deserialize)]
@@ -251,7 +292,8 @@ pub(crate) async fn waive(
 /// What somebody wants.
 enum Wish {
     Claim,
-    Release,
+    /// Of the claim that holds since then; without: of the one that the row shows.
+    Release(Option<OccurredAt>),
     Waive(String),
 }
 
@@ -259,7 +301,7 @@ impl Wish {
     const fn word(&self) -> &'static str {
         match self {
             Self::Claim => "missed_calls.claim",
-            Self::Release => "missed_calls.release",
+            Self::Release(_) => "missed_calls.release",
             Self::Waive(_) => "missed_calls.waive",
         }
     }
@@ -267,7 +309,7 @@ impl Wish {
     const fn decision(&self) -> Decision {
         match self {
             Self::Claim => Decision::MissedCallClaimed,
-            Self::Release => Decision::MissedCallReleased,
+            Self::Release(_) => Decision::MissedCallReleased,
             Self::Waive(_) => Decision::MissedCallWaived,
         }
     }
@@ -276,31 +318,22 @@ impl Wish {
     fn is_met(&self, row: &MissedCall, by: &str) -> bool {
         match self {
             Self::Claim => row.is_open() && row.is_held_by(by),
-            Self::Release => row.is_open() && row.claimed_by.is_none(),
+            Self::Release(_) => row.is_open() && row.claimed_by.is_none(),
             Self::Waive(_) => row.closed_reason.as_deref() == Some("waived") && row.closed_by.as_deref() == Some(by),
         }
     }
 
-    /// Why the row cannot become as wished, if so. A release is open to all who work on missed calls: whoever went home holds
-    /// nobody up.
+    /// Why the row cannot become as wished, if so. A release is open to all who work on missed calls, for whoever went home
+    /// holds nobody up; but not of a claim that it does not mean.
     fn refusal(&self, row: &MissedCall, by: &str) -> Option<Problem> {
         if !row.is_open() {
             return Some(closed());
         }
-        match self {
-            Self::Claim | Self::Waive(_) if row.claimed_by.is_some() && !row.is_held_by(by) => Some(claimed(row)),
-            Self::Claim | Self::Waive(_) | Self::Release => None,
-        }
-    }
-
-    /// Whether a decision shows in the row: it is no longer as it was before.
-    fn shows(&self, before: &MissedCall, row: &MissedCall) -> bool {
-        match self {
-            Self::Claim | Self::Release => {
-                !row.is_open() || (&row.claimed_by, row.claimed_at) != (&before.claimed_by, before.claimed_at)
-            }
-            Self::Waive(_) => !row.is_open(),
-        }
+        let is_of_another = match self {
+            Self::Claim | Self::Waive(_) => row.claimed_by.is_some() && !row.is_held_by(by),
+            Self::Release(meant) => meant.is_some() && row.claim().is_some_and(|claim| Some(claim) != *meant),
+        };
+        is_of_another.then(|| claimed(row))
     }
 }
 
@@ -343,54 +376,81 @@ struct Action {
     wish: Wish,
 }
 
+/// A decision of this process that perhaps lies in the log: the row says nothing for sure. Of a claim, since when it would
+/// hold.
+struct Doubt(Option<OccurredAt>);
+
 impl Action {
     async fn done(self, path: Result<Path<String>, PathRejection>) -> Result<Json<MissedCall>, Problem> {
+        let (app, action) = (self.app.clone(), self.wish.word());
         let outcome = self.attempt(path).await;
         let word = match &outcome {
             Ok(_) => "done",
             Err(problem) => problem.code,
         };
-        metrics::acted(self.app.workspace(), self.wish.word(), word);
+        metrics::acted(app.workspace(), action, word);
         outcome.map(Json)
     }
 
-    async fn attempt(&self, path: Result<Path<String>, PathRejection>) -> Result<MissedCall, Problem> {
+    async fn attempt(mut self, path: Result<Path<String>, PathRejection>) -> Result<MissedCall, Problem> {
         let no_such = || unknown("no_such_missed_call", "There is no such missed call");
         let sight = self.viewer.may(Part::WorkOnMissedCalls)?;
         let Path(text) = path.map_err(|_| no_such())?;
         let call = CallId::new(&text).map_err(|_| no_such())?;
+        let doubt = self.earlier_shown(&call).await?;
         let before = self.row(&call).await?.ok_or_else(no_such)?;
+        if let Wish::Release(meant @ None) = &mut self.wish {
+            *meant = before.claim().or(doubt.as_ref().and_then(|Doubt(claim)| *claim));
+        }
         let by = self.viewer.subject.as_str();
         let deed = Deed { action: self.wish.word(), about: Some(call.clone()), count: 1 };
-        self.app.audit.act(&self.viewer, &self.request, deed)?;
+        self.app.audit.act(&self.viewer, &self.request, deed).await?;
         // A request that comes again, as after a lost answer.
-        if self.wish.is_met(&before, by) {
+        if doubt.is_none() && self.wish.is_met(&before, by) {
             return Ok(before.seen_by(&sight));
         }
         if let Some(refusal) = self.wish.refusal(&before, by) {
             return Err(refusal);
         }
-        self.app.api.log.decide(self.earliest(&before), |at| self.decision(&call, at)).await?;
-        let row = self.settled(&call, &before).await?.ok_or_else(no_such)?;
-        // After a release the next one may have claimed it already.
-        let is_released = matches!(self.wish, Wish::Release) && row.is_open() && self.wish.shows(&before, &row);
-        if is_released || self.wish.is_met(&row, by) {
+        let (api, wanted) = (&self.app.api, self.wanted(&call, &before));
+        let (number, place) = api.decisions.append(&api.log, wanted, |at| self.decision(&call, at)).await?;
+        self.passed(place, Instant::now() + PATIENCE).await?;
+        api.decisions.shown(&call, number);
+        let row = self.row(&call).await?.ok_or_else(no_such)?;
+        if self.wish.is_met(&row, by) {
             return Ok(row.seen_by(&sight));
         }
+        // The projector has passed the decision and the row is as before: the call's key is parked, or somebody undid it at once.
         Err(self.wish.refusal(&row, by).unwrap_or_else(behind))
     }
 
-    /// Not before what it is about, on the provider's clock.
-    fn earliest(&self, row: &MissedCall) -> OccurredAt {
-        let after_claim = row.claimed_at.map(|at| at.0.timestamp_millis() + 1);
+    /// A decision takes effect now, on the provider's clock, and not before what it is about.
+    fn wanted<'a>(&self, call: &'a CallId, row: &MissedCall) -> Wanted<'a> {
         let now = self.app.provider_now().timestamp_millis();
-        OccurredAt::from_millis(now.max(row.missed_at.0.timestamp_millis()).max(after_claim.unwrap_or(i64::MIN)))
+        let missed_at = row.missed_at.0.timestamp_millis().min(now.saturating_add(AHEAD_MILLIS));
+        let after_claim = match &self.wish {
+            Wish::Release(meant) => meant.map(|claim| claim.millis().saturating_add(1)),
+            Wish::Claim | Wish::Waive(_) => None,
+        };
+        let earliest = now.max(missed_at).max(after_claim.unwrap_or(i64::MIN));
+        Wanted {
+            call,
+            now: OccurredAt::from_millis(now),
+            earliest: OccurredAt::from_millis(earliest),
+            claims: matches!(self.wish, Wish::Claim),
+        }
     }
 
     fn decision(&self, call: &CallId, at: OccurredAt) -> Fact {
         let mut attributes = BTreeMap::from([(attribute::BY.to_owned(), self.viewer.subject.clone())]);
-        if let Wish::Waive(reason) = &self.wish {
-            attributes.insert(attribute::REASON.to_owned(), reason.clone());
+        match &self.wish {
+            Wish::Claim | Wish::Release(None) => {}
+            Wish::Release(Some(claim)) => {
+                attributes.insert(attribute::CLAIMED_AT.to_owned(), claim.millis().to_string());
+            }
+            Wish::Waive(reason) => {
+                attributes.insert(attribute::REASON.to_owned(), reason.clone());
+            }
         }
         Deciding {
             workspace: self.app.access.workspace.clone(),
@@ -411,16 +471,32 @@ impl Action {
         .into_fact()
     }
 
-    /// The row once it shows what became of the decision. A call's decisions lie in one partition and are applied in its
-    /// order: a row that shows a later one shows this one too. One whose key is parked never shows.
-    async fn settled(&self, call: &CallId, before: &MissedCall) -> Result<Option<MissedCall>, Problem> {
-        let begun = Instant::now();
+    /// Waits until the row shows what this process decided about the call before.
+    async fn earlier_shown(&self, call: &CallId) -> Result<Option<Doubt>, Problem> {
+        let deadline = Instant::now() + PATIENCE;
         loop {
-            let row = self.row(call).await?;
-            if row.as_ref().is_none_or(|row| self.wish.shows(before, row)) {
-                return Ok(row);
+            match self.app.api.decisions.unshown(call) {
+                None => return Ok(None),
+                Some((_, Standing::Lost(claim))) => return Ok(Some(Doubt(claim))),
+                Some((number, Standing::Kept(place))) => {
+                    self.passed(place, deadline).await?;
+                    self.app.api.decisions.shown(call, number);
+                }
+                Some((_, Standing::OnItsWay)) if Instant::now() < deadline => sleep(LOOK).await,
+                Some((_, Standing::OnItsWay)) => return Err(behind()),
             }
-            if begun.elapsed() >= PATIENCE {
+        }
+    }
+
+    /// Waits until the projector of the read models has passed a place in the log.
+    async fn passed(&self, place: Place, deadline: Instant) -> Result<(), Problem> {
+        let slice = (topics::FACTS.to_owned(), place.partition);
+        loop {
+            let progress = self.app.api.database.progress().await?;
+            if progress.get(&slice).is_some_and(|next| *next > place.offset) {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
                 return Err(behind());
             }
             sleep(LOOK).await;

@@ -6,10 +6,13 @@
 
 mod agents;
 mod calls;
+mod counts;
 mod cursor;
+mod decisions;
 mod metrics;
 mod missed;
 pub(crate) mod query;
+mod summary;
 mod workspace;
 
 use std::{sync::Arc, time::Duration};
@@ -30,6 +33,7 @@ use helix_kit::{
 };
 use serde::{Serialize, Serializer};
 
+use self::decisions::Decisions;
 use crate::{
     analytics::Analytics,
     database::Database,
@@ -43,6 +47,7 @@ pub(crate) struct Api {
     pub(crate) database: Database,
     pub(crate) analytics: Analytics,
     pub(crate) log: Arc<Log>,
+    pub(crate) decisions: Decisions,
     pub(crate) zone: Tz,
     pub(crate) service_level_seconds: i64,
     short_abandon_seconds: i64,
@@ -60,6 +65,7 @@ impl Api {
             database: Database::new(url.reveal(), config.postgres.connections, workspace)?,
             analytics: analytics.ok_or(SidecarError::ClickHouse)?,
             log: Arc::new(Log::new(&config.log, &config.registry.url, workspace)),
+            decisions: Decisions::default(),
             zone,
             service_level_seconds: own.service_level_seconds,
             short_abandon_seconds: own.short_abandon_seconds,
@@ -78,6 +84,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/api/calls", get(calls::list))
         .route("/api/calls/{call}", get(calls::one))
         .route("/api/missed-calls", get(missed::list))
+        .route("/api/missed-calls/summary", get(summary::summary))
         .route("/api/missed-calls/{call}/claim", post(missed::claim))
         .route("/api/missed-calls/{call}/release", post(missed::release))
         .route("/api/missed-calls/{call}/waive", post(missed::waive))

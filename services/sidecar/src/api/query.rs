@@ -11,11 +11,16 @@ use helix_fold::settings::Tz;
 use helix_kit::problem::Problem;
 use helix_schemas::names::AgentId;
 
+use super::counts::Cut;
+
 /// Records on a page, unless asked otherwise, and at most.
 const PAGE: i64 = 20;
 const LARGEST_PAGE: i64 = 200;
+/// Bytes of a queue's name or a DID.
+const LONGEST_LABEL: usize = 1024;
 
-/// The parameters of a request, by name; of one that is given twice the last counts. Unknown ones are passed over.
+/// The parameters of a request, by name; of one that is given twice the last counts. Unknown ones are passed over, and an
+/// empty one is as if it were not there, but where it is a label.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Params(BTreeMap<String, String>);
 
@@ -27,7 +32,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
         let Query(pairs) = read.map_err(|_| {
             Problem::new(StatusCode::BAD_REQUEST, "query_invalid", TITLE, "the query string cannot be read")
         })?;
-        Ok(Self(pairs.into_iter().filter(|(_, value)| !value.is_empty()).collect()))
+        Ok(Self(pairs.into_iter().collect()))
     }
 }
 
@@ -48,7 +53,7 @@ pub(crate) fn invalid(parameter: &'static str, expected: &str) -> Problem {
 
 impl Params {
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.0.get(name).map(String::as_str).filter(|text| !text.is_empty())
     }
 
     /// One of some words.
@@ -60,6 +65,16 @@ impl Params {
                 let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
                 Err(invalid(name, &format!("one of {}", known.join(", "))))
             }
+        }
+    }
+
+    /// The name of a queue, or a DID. Empty: what has none.
+    pub(crate) fn label(&self, name: &'static str) -> Result<Option<&str>, Problem> {
+        match self.0.get(name).map(String::as_str) {
+            Some(text) if text.len() > LONGEST_LABEL || text.contains('\0') => {
+                Err(invalid(name, &format!("a text of at most {LONGEST_LABEL} bytes, without NUL")))
+            }
+            other => Ok(other),
         }
     }
 
@@ -131,6 +146,11 @@ impl Day {
         Self { date, from, to }
     }
 
+    /// As the one interval that is counted.
+    pub(crate) const fn cut(&self) -> Cut {
+        Cut { from: self.from, to: self.to }
+    }
+
     /// The day that a moment lies in.
     pub(crate) fn of(at: DateTime<Utc>, zone: Tz) -> Self {
         Self::on(at.with_timezone(&zone).date_naive(), zone)
@@ -179,6 +199,15 @@ mod tests {
         let backwards = params(&[("from", "2026-03-02T00:00:00Z"), ("to", "2026-03-02T00:00:00Z")]);
         assert!(backwards.range().is_err());
         assert_eq!(params(&[]).limit().unwrap(), 20);
+    }
+
+    #[test]
+    fn an_empty_parameter_is_none_but_a_label_is_the_empty_one() {
+        let given = params(&[("from", ""), ("sort", ""), ("queue", "")]);
+        assert_eq!(given.moment("from").unwrap(), None);
+        assert_eq!(given.word("sort", &[("due", ())]).unwrap(), None);
+        assert_eq!(given.label("queue").unwrap(), Some(""));
+        assert_eq!(given.label("did").unwrap(), None);
     }
 
     #[test]

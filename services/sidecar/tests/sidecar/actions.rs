@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use helix_kit::auth::Role;
 use helix_schemas::{
-    decision::{AUDITED, attribute},
-    fact::{Body, Decided, Fact},
+    decision::{AUDITED, Deciding, Decision, attribute},
+    fact::{Body, Decided, Fact, Source},
+    names::CallId,
+    time::ReceivedAt,
 };
 use serde_json::{Value, json};
 
@@ -93,6 +95,140 @@ async fn whoever_works_on_missed_calls_can_free_one_that_another_holds() {
     assert_eq!(hospital.act("m0", "release", &asha, None).await.0, 200, "a free one stays free");
     assert_eq!(hospital.act("m0", "claim", &ravi, None).await.1["claimedBy"], RAVI);
     assert_eq!(hospital.act("m0", "claim", &asha, None).await.0, 409);
+}
+
+#[tokio::test]
+async fn a_release_frees_the_claim_that_its_page_showed_and_no_newer_one() {
+    let (_broker, hospital) = with_missed_calls(1).await;
+    let [asha, ravi, devi] =
+        [ASHA, RAVI, "devi@ramaiah.example"].map(|person| hospital.stage.token_of(person, Role::Supervisor));
+    let shown = hospital.act("m0", "claim", &asha, None).await.1["claimedAt"].clone();
+    assert_eq!(hospital.act("m0", "release", &devi, None).await.0, 200);
+    let claim = hospital.act("m0", "claim", &devi, None).await.1["claimedAt"].clone();
+    // Ravi's page is of some seconds ago.
+    let (status, answer) = hospital.act("m0", "release", &ravi, Some(json!({"claimedAt": shown}))).await;
+    assert_eq!((status, &answer["code"]), (409, &json!("missed_call_claimed")));
+    assert_eq!((&answer["claimedBy"], &answer["claimedAt"]), (&json!("devi@ramaiah.example"), &claim));
+    let row = hospital.get("/api/missed-calls").await["missedCalls"][0].clone();
+    assert_eq!((&row["claimedBy"], &row["claimedAt"]), (&json!("devi@ramaiah.example"), &claim));
+    for body in [json!({"claimedAt": "yesterday"}), json!({"claimedAt": 7}), json!("x")] {
+        let (status, answer) = hospital.act("m0", "release", &ravi, Some(body)).await;
+        assert_eq!((status, &answer["code"]), (400, &json!("release_malformed")));
+    }
+    let (status, row) = hospital.act("m0", "release", &ravi, Some(json!({"claimedAt": claim}))).await;
+    assert_eq!((status, &row["claimedBy"]), (200, &Value::Null), "{row}");
+    // Asked again: what it means is done.
+    assert_eq!(hospital.act("m0", "release", &ravi, Some(json!({"claimedAt": claim}))).await.0, 200);
+    assert_eq!(hospital.act("m0", "release", &ravi, Some(json!({}))).await.0, 200);
+}
+
+fn decisions(facts: &[Fact]) -> Vec<(&str, &str)> {
+    let decided = facts.iter().filter_map(|fact| match &fact.body {
+        Body::Decided(decided) if decided.decision != AUDITED => Some(decided),
+        _ => None,
+    });
+    decided.map(|decided| (decided.decision.as_str(), decided.by().unwrap_or_default())).collect()
+}
+
+#[tokio::test]
+async fn nothing_is_answered_from_a_row_that_does_not_show_the_last_decision_yet() {
+    let (broker, hospital) = with_missed_calls(1).await;
+    let (asha, ravi) =
+        (hospital.stage.token_of(ASHA, Role::Supervisor), hospital.stage.token_of(RAVI, Role::Supervisor));
+    let not_known = |(status, answer): (u16, Value)| (status, answer["code"].as_str().unwrap_or_default().to_owned());
+    let not_yet = (503, "outcome_not_known".to_owned());
+    // The projector waits for whoever holds its progress.
+    let stand_still = async || {
+        let mut held = hospital.records.pool.begin().await.unwrap();
+        sqlx::query("select from helix.projection_progress for update").execute(&mut *held).await.unwrap();
+        held
+    };
+    let held = stand_still().await;
+    assert_eq!(not_known(hospital.act("m0", "claim", &asha, None).await), not_yet);
+    // The row shows a free call: that is not what was decided.
+    assert_eq!(not_known(hospital.act("m0", "release", &asha, None).await), not_yet);
+    held.rollback().await.unwrap();
+    let (status, row) = hospital.act("m0", "claim", &asha, None).await;
+    assert_eq!((status, &row["claimedBy"]), (200, &json!(ASHA)));
+
+    let held = stand_still().await;
+    assert_eq!(not_known(hospital.act("m0", "release", &ravi, None).await), not_yet);
+    // The row shows that she holds it.
+    assert_eq!(not_known(hospital.act("m0", "claim", &asha, None).await), not_yet);
+    held.rollback().await.unwrap();
+    let (status, again) = hospital.act("m0", "claim", &asha, None).await;
+    assert_eq!((status, &again["claimedBy"]), (200, &json!(ASHA)));
+    assert!(again["claimedAt"].as_str() > row["claimedAt"].as_str());
+    let facts = broker.until(|facts| decisions(facts).len() >= 3).await;
+    let made = [("MissedCallClaimed", ASHA), ("MissedCallReleased", RAVI), ("MissedCallClaimed", ASHA)];
+    assert_eq!(decisions(&facts), made);
+}
+
+#[tokio::test]
+async fn a_call_of_the_far_future_moves_no_decision_there() {
+    let (broker, hospital) = with_missed_calls(2).await;
+    let facts = hospital.facts.clone();
+    let asha = hospital.stage.token_of(ASHA, Role::Supervisor);
+    let in_2099 = 73 * 365 * 86_400;
+    broker
+        .append(&[
+            facts.rang("far", None, in_2099, "919845019999"),
+            facts.ended("far", None, in_2099 + 50, "919845019999"),
+        ])
+        .await;
+    hospital.until_rows("read.missed_calls", 3).await;
+    let this_year = chrono::Utc::now().to_rfc3339();
+    for call in ["far", "m0", "far"] {
+        let (status, row) = hospital.act(call, "claim", &asha, None).await;
+        assert_eq!((status, &row["claimedBy"]), (200, &json!(ASHA)), "{row}");
+        assert_eq!(row["claimedAt"].as_str().unwrap()[..4], this_year[..4], "{call}");
+        assert_eq!(hospital.act(call, "release", &asha, None).await.0, 200);
+    }
+    // A build that knew no bound claimed this one in 2099. It can be given back, and taken, now.
+    let claim = Deciding {
+        workspace: facts.workspace.clone(),
+        decision: Decision::MissedCallClaimed,
+        agent: None,
+        call: Some(CallId::new("m1").unwrap()),
+        effective_at: facts.at(in_2099),
+        received_at: ReceivedAt::now(),
+        evidence: Vec::new(),
+        attributes: [(attribute::BY.to_owned(), RAVI.to_owned())].into(),
+        request: Some(uuid::Uuid::new_v4().to_string()),
+        source: Source::default(),
+    };
+    broker.append(&[claim.into_fact()]).await;
+    while hospital.get("/api/missed-calls?limit=200").await.to_string().matches(RAVI).count() == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(hospital.act("m1", "release", &asha, None).await.0, 200);
+    for _ in 0..2 {
+        let (status, row) = hospital.act("m1", "claim", &asha, None).await;
+        assert_eq!((status, &row["claimedBy"]), (200, &json!(ASHA)), "{row}");
+        assert_eq!(row["claimedAt"].as_str().unwrap()[..4], this_year[..4]);
+        let (status, row) = hospital.act("m1", "release", &asha, None).await;
+        assert_eq!((status, &row["claimedBy"]), (200, &Value::Null), "{row}");
+    }
+}
+
+#[tokio::test]
+async fn a_recording_that_is_shown_without_a_number_is_written_down_too() {
+    let (broker, hospital) = with_missed_calls(2).await;
+    let changed =
+        sqlx::query("update read.calls set caller = null, recording_url = 'https://r.invalid/' where call_id = 'm0'");
+    changed.execute(&hospital.records.pool).await.unwrap();
+    sqlx::query("update read.calls set caller = null where call_id = 'm1'")
+        .execute(&hospital.records.pool)
+        .await
+        .unwrap();
+    let asha = hospital.stage.token_of(ASHA, Role::Supervisor);
+    assert_eq!(hospital.ask(reqwest::Method::GET, "/api/calls", &asha, None).await.0, 200);
+    let facts = broker.until(|facts| facts.iter().any(|fact| audited(fact).is_some())).await;
+    let told = facts.iter().find_map(audited).unwrap();
+    assert_eq!(
+        (told.attributes[attribute::ACTION].as_str(), told.attributes[attribute::COUNT].as_str()),
+        ("calls.list", "1")
+    );
 }
 
 fn audited(fact: &Fact) -> Option<&Decided> {

@@ -1,6 +1,6 @@
 //! The API resource by resource: what is listed, in which order, by which filter, whole over its pages.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use helix_clickhouse::ClickHouseStore;
 use helix_fold::settings::Settings;
@@ -84,6 +84,55 @@ async fn a_page_of_calls_goes_on_where_it_ended_though_new_calls_come_in() {
     }
 }
 
+/// Calls of a minute each, of which each 7,000th is missed and one agent's.
+const MANY_CALLS: &str = "
+insert into read.calls (workspace_id, call_id, direction, outcome, agent_id, agent_ids, started_at, presumed, conflicts)
+select 'ramaiah', 'c' || i, 'inbound', case when i % 7000 = 0 then 'missed' else 'answered' end, null,
+       case when i % 7000 = 0 then array['agent.rare'] else array['agent.one'] end,
+       timestamptz '2026-03-02T00:00:00Z' - i * interval '1 minute', false, '{}'
+from generate_series(1, 42000) i";
+
+#[tokio::test]
+async fn few_calls_among_many_are_found_each_once_and_in_order_in_stretches() {
+    let hospital = Hospital::open().await;
+    sqlx::query(MANY_CALLS).execute(&hospital.records.pool).await.unwrap();
+    let rare: Vec<String> = (1..=6).map(|number| format!("c{}", number * 7000)).collect();
+    for query in ["agentId=agent.rare", "outcome=missed&direction=inbound", "agentId=agent.rare&outcome=missed"] {
+        for limit in [1, 2, 5, 6, 200] {
+            let (mut seen, mut cursor): (Vec<String>, String) = (Vec::new(), String::new());
+            loop {
+                let page = hospital.get(&format!("/api/calls?{query}&limit={limit}&cursor={cursor}")).await;
+                let found = texts(&page["calls"], "callId");
+                assert!(found.len() <= limit);
+                seen.extend(found.into_iter().map(str::to_owned));
+                match page["nextCursor"].as_str() {
+                    Some(next) => cursor = next.to_owned(),
+                    None => break,
+                }
+            }
+            assert_eq!(seen, rare, "{query} {limit}");
+        }
+    }
+    let none = hospital.get("/api/calls?agentId=typo&from=2026-02-01T00:00:00Z").await;
+    assert_eq!(none["calls"], json!([]));
+}
+
+#[tokio::test]
+async fn a_cursor_at_the_end_of_all_numbers_is_a_place_like_any_other() {
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+    let mut hospital = Hospital::open().await;
+    let facts = hospital.facts.clone();
+    hospital
+        .records
+        .feed(&[facts.rang("m", None, 0, "919845012345"), facts.ended("m", None, 60, "919845012345")])
+        .await;
+    for (rank, found) in [(i64::MIN, 0), (i64::MAX, 1), (100, 1)] {
+        let cursor = URL_SAFE_NO_PAD.encode(json!(["missed:priority", [rank, 1_000_000], "c"]).to_string());
+        let page = hospital.get(&format!("/api/missed-calls?cursor={cursor}")).await;
+        assert_eq!(page["missedCalls"].as_array().unwrap().len(), found, "{rank}");
+    }
+}
+
 #[tokio::test]
 async fn calls_are_found_by_agent_direction_outcome_and_time() {
     let mut hospital = Hospital::open().await;
@@ -149,7 +198,7 @@ async fn one_call_has_its_legs_and_where_its_facts_lie_in_the_log() {
         rang.clone(),
     ];
     hospital.records.feed(&story).await;
-    into_clickhouse(&story).await;
+    let before = into_clickhouse(&story).await;
     let path = format!("/api/calls/{}", call.replace('\\', "%5C").replace(' ', "%20").replace('\'', "%27"));
     let detail = hospital.get(&path).await;
     assert_eq!((&detail["callId"], &detail["caller"]), (&json!(call), &json!("919845012345")));
@@ -159,14 +208,20 @@ async fn one_call_has_its_legs_and_where_its_facts_lie_in_the_log() {
     assert_eq!(told.len(), 3);
     let first = told.iter().find(|fact| fact["id"] == rang.id.to_string()).unwrap();
     assert_eq!(
-        (&first["topic"], &first["kind"], &first["occurredAt"], &first["offset"]),
-        (&json!(topics::FACTS), &json!("CallRang"), &json!(facts.at(0).to_rfc3339()), &json!(0))
+        (&first["topic"], &first["kind"], &first["occurredAt"]),
+        (&json!(topics::FACTS), &json!("CallRang"), &json!(facts.at(0).to_rfc3339()))
     );
     assert_eq!(first["receivedAt"], json!("2026-03-02T03:30:00.120Z"));
     assert!(first["partition"].is_i64());
+    assert_eq!(first["offset"], before[&i32::try_from(first["partition"].as_i64().unwrap()).unwrap()]);
 }
 
-async fn into_clickhouse(facts: &[helix_schemas::fact::Fact]) {
+/// The tests of this binary share an engine: one writes at a time, after what others wrote.
+static WRITING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// Tells the offset of the first in each partition.
+pub async fn into_clickhouse(facts: &[helix_schemas::fact::Fact]) -> BTreeMap<i32, i64> {
+    let _alone = WRITING.lock().await;
     let options = helix_clickhouse::Options {
         url: engine::url().to_owned(),
         database: engine::TENANTS.to_owned(),
@@ -179,8 +234,17 @@ async fn into_clickhouse(facts: &[helix_schemas::fact::Fact]) {
     let all: Vec<i32> = (0..PARTITIONS).collect();
     let positions = store.acquire(topics::FACTS, &all).await.unwrap();
     let mut log = Log::default();
+    for position in &positions {
+        let before = (0..position.next_offset.0).map(|offset| helix_runtime::Record {
+            offset: helix_runtime::Offset(offset),
+            key: bytes::Bytes::new(),
+            value: bytes::Bytes::new(),
+        });
+        log.partitions.insert(position.partition, before.collect());
+    }
     facts.iter().for_each(|fact| log.append(fact));
     store.apply(&log.batch(&positions, 1000)).await.unwrap();
+    positions.iter().map(|position| (position.partition, position.next_offset.0)).collect()
 }
 
 #[tokio::test]

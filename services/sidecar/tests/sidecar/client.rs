@@ -121,7 +121,9 @@ pub struct Copy(pub Visible);
 impl Copy {
     pub fn of(board: &Value) -> Self {
         let mut copy = Self(Visible::default());
-        for (collection, id) in [("agents", "agentId"), ("calls", "callId"), ("waiting", "callId")] {
+        for (collection, id) in
+            [("agents", "agentId"), ("calls", "callId"), ("waiting", "callId"), ("producers", "producer")]
+        {
             for value in board[collection].as_array().unwrap() {
                 copy.set(&format!("{collection}/{}", value[id].as_str().unwrap()), value);
             }
@@ -138,7 +140,7 @@ impl Copy {
 
     /// `Value` sorts members; the board's types bring them back into the contract's order.
     fn set(&mut self, path: &str, value: &Value) {
-        use helix_fold::board::document::{AgentCard, CallCard, Today, WaitingCard};
+        use helix_fold::board::document::{AgentCard, CallCard, ProducerCard, Today, WaitingCard};
         let of = |value: &Value| value.clone();
         if value.is_null() {
             return;
@@ -147,6 +149,7 @@ impl Copy {
             "agents" => self.0.set(path, &serde_json::from_value::<AgentCard>(of(value)).unwrap()),
             "calls" => self.0.set(path, &serde_json::from_value::<CallCard>(of(value)).unwrap()),
             "waiting" => self.0.set(path, &serde_json::from_value::<WaitingCard>(of(value)).unwrap()),
+            "producers" => self.0.set(path, &serde_json::from_value::<ProducerCard>(of(value)).unwrap()),
             "today" => self.0.set(path, &serde_json::from_value::<Today>(of(value)).unwrap()),
             _ => self.0.set(path, value),
         };

@@ -107,6 +107,29 @@ async fn a_postgres_that_freezes_while_it_is_asked_is_told_as_down_and_is_back_w
 }
 
 #[tokio::test]
+async fn slow_questions_that_hold_every_connection_do_not_make_postgres_look_down() {
+    let hospital = Hospital::open().await;
+    let admin = hospital.token(Role::Admin);
+    assert_eq!(hospital.refusal("/api/calls", &admin).await.0, 200);
+    let mut held = hospital.records.pool.begin().await.unwrap();
+    sqlx::query("lock table read.calls").execute(&mut *held).await.unwrap();
+    let questions = futures_util::future::join_all((0..8).map(|_| hospital.refusal("/api/calls", &admin)));
+    let looking = async {
+        let begun = Instant::now();
+        // Longer than two looks of the probe.
+        while begun.elapsed() < Duration::from_secs(5) {
+            let (_, body) = readyz(&hospital).await;
+            assert_eq!(body["degraded"].get("postgres"), None, "{body}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let (refused, ()) = tokio::join!(questions, looking);
+    assert!(refused.iter().all(|(status, _)| *status == 503), "{refused:?}");
+    held.rollback().await.unwrap();
+    assert_eq!(hospital.refusal("/api/calls", &admin).await.0, 200);
+}
+
+#[tokio::test]
 async fn without_clickhouse_calls_are_listed_and_one_call_says_what_is_down() {
     let mut hospital = Hospital::open().await;
     let facts = hospital.facts.clone();

@@ -7,6 +7,7 @@
 
 mod actions;
 mod api;
+mod audit;
 mod client;
 mod down;
 #[path = "../../../../projections/clickhouse/tests/clickhouse/engine.rs"]
@@ -15,6 +16,7 @@ mod figures;
 mod hospital;
 mod http;
 mod measure;
+mod platform;
 mod roles;
 #[allow(dead_code)] // The tests of the Postgres store need more of it.
 #[path = "../../../../projections/postgres/tests/postgres/server.rs"]

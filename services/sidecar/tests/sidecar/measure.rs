@@ -42,17 +42,27 @@ async fn answers_over_many_records() {
         "/api/calls",
         "/api/calls?agentId=agent.7&outcome=missed",
         "/api/calls?agentId=nobody",
+        "/api/calls?agentId=nobody&from=2020-01-01T00:00:00Z&outcome=missed&direction=outbound",
         "/api/missed-calls",
         "/api/missed-calls?sort=due&status=all&limit=200",
         "/api/metrics?interval=15m",
         "/api/metrics?interval=1h&by=queue",
         "/api/metrics?interval=1d&by=agent",
+        "/api/metrics?interval=1h&by=agent&queue=Billing",
+        "/api/metrics?interval=1h&from={day}&to={to}",
+        "/api/metrics?interval=1h&by=queue&from={day}&to={to}",
+        "/api/metrics?interval=1d&by=agent&from={day}&to={to}",
+        "/api/metrics?interval=1d&from={week}&to={to}",
     ] {
+        // Whole days, whenever this is run.
+        let now = chrono::Utc::now();
+        let text = |days: i64| (now - chrono::TimeDelta::days(days)).to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+        let path = path.replace("{day}", &text(1)).replace("{week}", &text(7)).replace("{to}", &text(0));
         let mut times: Vec<Duration> = Vec::new();
         for _ in 0..7 {
             let begun = Instant::now();
             let admin = hospital.token(helix_kit::auth::Role::Admin);
-            let (status, _) = hospital.ask(reqwest::Method::GET, path, &admin, None).await;
+            let (status, _) = hospital.ask(reqwest::Method::GET, &path, &admin, None).await;
             assert!(status.is_success() || path.contains("by=agent"), "{path}: {status}");
             times.push(begun.elapsed());
         }

@@ -6,7 +6,7 @@ use helix_schemas::fact::AgentState;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::{engine, hospital::Hospital, stage::WORKSPACE, support::Facts};
+use crate::{api::into_clickhouse, engine, hospital::Hospital, stage::WORKSPACE, support::Facts};
 
 const NUMBER: &str = "919845012345";
 
@@ -50,7 +50,7 @@ async fn every_endpoint_is_open_to_the_roles_of_the_contract_and_to_no_others() 
     let all: &[Role] = &Role::ALL;
     let workers = &[Role::Admin, Role::Supervisor];
     let readers = &[Role::Admin, Role::Supervisor, Role::Analyst, Role::Auditor];
-    let matrix: [(&str, &str, &[Role]); 11] = [
+    let matrix: [(&str, &str, &[Role]); 12] = [
         ("GET", "/api/workspace", all),
         ("GET", "/api/agents", all),
         ("GET", "/api/agents/agent.one/timeline", all),
@@ -59,6 +59,7 @@ async fn every_endpoint_is_open_to_the_roles_of_the_contract_and_to_no_others() 
         ("GET", "/api/calls/one", all),
         ("GET", "/api/metrics?interval=1d", all),
         ("GET", "/api/missed-calls", readers),
+        ("GET", "/api/missed-calls/summary", readers),
         // The log is away here: who may act is told so, who may not is refused before that.
         ("POST", "/api/missed-calls/missed/claim", workers),
         ("POST", "/api/missed-calls/missed/release", workers),
@@ -142,6 +143,44 @@ async fn an_agent_is_shown_what_is_its_own() {
     assert_eq!(hospital.refusal("/api/calls/two", &own).await, (404, "no_such_call".to_owned()));
     assert_eq!(ids(&ask("/api/agents", &nobody).await, "agents", "agentId"), Vec::<String>::new());
     assert_eq!(ids(&ask("/api/calls", &nobody).await, "calls", "callId"), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn of_a_call_that_went_to_others_too_an_agent_is_shown_its_own_part() {
+    let mut hospital = two_agents().await;
+    let facts = hospital.facts.clone();
+    let call = format!("shared {}", uuid::Uuid::new_v4());
+    let story = [
+        facts.rang(&call, Some("agent.one"), 300, NUMBER),
+        facts.rang(&call, Some("agent.two"), 320, NUMBER),
+        facts.answered(&call, "agent.two", 325, NUMBER),
+        facts.ended(&call, None, 385, NUMBER),
+    ];
+    hospital.records.feed(&story).await;
+    into_clickhouse(&story).await;
+    let path = format!("/api/calls/{}", call.replace(' ', "%20"));
+    let own = hospital.token(Role::Agent);
+    let detail = hospital.ask(Method::GET, &path, &own, None).await.1;
+    assert!(!detail.to_string().contains("agent.two"), "{detail}");
+    assert_eq!((&detail["agentId"], &detail["agentIds"]), (&Value::Null, &json!(["agent.one"])));
+    assert_eq!(detail["legs"].as_array().unwrap().len(), 1);
+    assert_eq!(detail["facts"].as_array().unwrap().len(), 1);
+    assert_eq!(detail["facts"][0]["id"], story[0].id.to_string());
+    let listed = hospital.ask(Method::GET, "/api/calls", &own, None).await.1;
+    assert_eq!(listed["calls"][0]["callId"], call.as_str());
+    assert!(!listed.to_string().contains("agent.two"), "{listed}");
+    // Nor whether the other had a part in it.
+    assert_eq!(hospital.ask(Method::GET, "/api/calls?agentId=agent.two", &own, None).await.1["calls"], json!([]));
+    assert_eq!(hospital.ask(Method::GET, "/api/calls?agentId=agent.one", &own, None).await.1, listed);
+    // Who answered it is shown as that, and others are shown all of it.
+    let two = hospital.stage.token(WORKSPACE, Role::Agent, Some("agent.two"));
+    let detail = hospital.ask(Method::GET, &path, &two, None).await.1;
+    assert_eq!((&detail["agentId"], &detail["agentIds"]), (&json!("agent.two"), &json!(["agent.two"])));
+    assert_eq!(detail["facts"].as_array().unwrap().len(), 2);
+    let detail = hospital.get(&path).await;
+    assert_eq!(detail["agentIds"], json!(["agent.one", "agent.two"]));
+    // The end names nobody: it is a leg of its own.
+    assert_eq!((detail["legs"].as_array().unwrap().len(), detail["facts"].as_array().unwrap().len()), (3, 4));
 }
 
 #[tokio::test]

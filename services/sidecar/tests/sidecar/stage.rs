@@ -38,6 +38,8 @@ pub struct Stage {
 pub struct Ingest {
     pub registrations: std::sync::Mutex<Vec<Value>>,
     pub ready: std::sync::atomic::AtomicBool,
+    /// What it takes stays on its own disk.
+    pub spools: std::sync::atomic::AtomicBool,
 }
 
 /// A sidecar that runs.
@@ -101,7 +103,11 @@ impl Stage {
         let until = async move {
             let _gone = told.wait_for(|stop| *stop).await;
         };
-        let config = self.config.clone();
+        let mut config = self.config.clone();
+        if config.audit.folder.as_os_str().is_empty() {
+            // Two that run at the same time are two instances.
+            config.audit.folder = self.folder.path().join(format!("audit-{}", uuid::Uuid::new_v4()));
+        }
         let task = tokio::spawn(async move {
             helix_sidecar::run_with(config, WORKSPACE, listener, recorder(), until, extensions).await
         });
@@ -109,28 +115,38 @@ impl Stage {
     }
 }
 
-fn recorder() -> PrometheusHandle {
+pub fn recorder() -> PrometheusHandle {
     PrometheusBuilder::new().build_recorder().handle()
 }
 
-fn make_key(folder: &Path, slug: &str) -> Value {
-    // Only has to differ between the two, and from run to run.
+/// A key that differs from all others, and from run to run.
+pub fn any_key() -> SigningKey {
     let mut seed = [0_u8; 32];
     seed[..16].copy_from_slice(uuid::Uuid::new_v4().as_bytes());
     seed[16..].copy_from_slice(uuid::Uuid::new_v4().as_bytes());
-    let key = SigningKey::from_bytes(&seed);
+    SigningKey::from_bytes(&seed)
+}
+
+/// Its entry in a key set.
+pub fn public_key(kid: &str, key: &SigningKey) -> Value {
+    json!({
+        "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": kid,
+        "x": general_purpose::URL_SAFE_NO_PAD.encode(key.verifying_key().to_bytes()),
+    })
+}
+
+fn make_key(folder: &Path, slug: &str) -> Value {
+    let key = any_key();
     // PKCS#8 of an Ed25519 key: a fixed head, then the seed (RFC 8410).
     let mut der = vec![0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
-    der.extend_from_slice(&seed);
+    der.extend_from_slice(&key.to_bytes());
     let body = general_purpose::STANDARD.encode(der);
     let (label, dashes) = ("PRIVATE KEY", "-----");
     let pem = format!("{dashes}BEGIN {label}{dashes}\n{body}\n{dashes}END {label}{dashes}\n");
     std::fs::write(folder.join(format!("{slug}.pem")), pem).unwrap();
-    json!({
-        "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": sidecar_kid(slug),
-        "x": general_purpose::URL_SAFE_NO_PAD.encode(key.verifying_key().to_bytes()),
-        "helix_workspace": slug,
-    })
+    let mut entry = public_key(&sidecar_kid(slug), &key);
+    entry["helix_workspace"] = json!(slug);
+    entry
 }
 
 fn workspace(folder: &Path, redis_url: &str) -> WorkspaceConfig {
@@ -170,7 +186,10 @@ async fn serve_ingest(ingest: Arc<Ingest>) -> SocketAddr {
         .route(
             "/readyz",
             get(move || async move {
-                if ingest.ready.load(Ordering::Relaxed) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+                let is_ready = ingest.ready.load(Ordering::Relaxed);
+                let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+                let spools = ingest.spools.load(Ordering::Relaxed);
+                (status, Json(json!({ "degraded": {}, "details": { "spool": { "inUse": spools } } })))
             }),
         )
         .route(

@@ -34,8 +34,13 @@ const iso = (at) => new Date(at).toISOString();
 const seconds = (from, to) => (from === null || to === null ? null : Math.max(0, Math.floor((to - from) / 1000)));
 
 export class Hospital {
-  constructor(agents, seed = 7) {
+  /** `missed`: how many calls are to be called back; `isMorning`: nothing has happened since last night. */
+  constructor(agents, { seed = 7, missed, isMorning = false } = {}) {
     this.random = random(seed);
+    this.wanted = missed;
+    this.isMorning = isMorning;
+    /** How far the last event lies back. */
+    this.silence = 0;
     /** It is twenty to noon when the day is opened. */
     this.ahead = DAY_START + 11 * 60 * MINUTE + 42 * MINUTE - Date.now();
     this.changes = [];
@@ -46,6 +51,24 @@ export class Hospital {
     this.past();
     this.present();
     this.changes = [];
+    // The same day, looked at when the next one begins.
+    if (isMorning) this.sleep();
+  }
+
+  /** From twenty to noon to seven in the morning of the next day. */
+  sleep() {
+    for (const call of [...this.live.values()]) this.end(call);
+    this.silence = 19 * 60 * MINUTE + 18 * MINUTE;
+    this.ahead += this.silence;
+    this.changes = [];
+  }
+
+  lastEventAt() {
+    return this.now() - this.silence;
+  }
+
+  heardAt() {
+    return Date.now() - this.silence;
   }
 
   now() {
@@ -137,7 +160,7 @@ export class Hospital {
       }
       this.set(agent, "ready", { at: Math.min(at, until - 2000) });
     }
-    const missed = Math.round(30 + this.agents.length / 2);
+    const missed = this.wanted ?? Math.round(30 + this.agents.length / 2);
     for (let i = 0; i < missed; i++) {
       const at = DAY_START + 7.2 * 60 * MINUTE + this.random() ** 0.6 * 4.3 * 60 * MINUTE;
       const short = this.random() < 0.25;
@@ -316,19 +339,19 @@ export class Hospital {
     };
   }
 
-  metrics(from, to, by) {
-    const all = [...this.calls, ...this.live.values()];
+  metrics({ from, to, by, queue, length }) {
+    const all = [...this.calls, ...this.live.values()].filter((call) => !queue || call.skill === queue);
     const rows = [];
     for (const name of by === "queue" ? QUEUES : [null]) {
       const mine = name === null ? all : all.filter((call) => call.skill === name);
-      for (let at = from; at < to; at += 15 * MINUTE) {
+      for (let at = from; at < to; at += length) {
         const { within, ...counts } = this.count(
-          mine.filter((call) => call.startedAt >= at && call.startedAt < at + 15 * MINUTE),
+          mine.filter((call) => call.startedAt >= at && call.startedAt < at + length),
         );
         const ended = counts.answered + counts.missed;
         rows.push({
           from: iso(at),
-          to: iso(at + 15 * MINUTE),
+          to: iso(at + length),
           by: name,
           ...counts,
           serviceLevel: { answeredWithin: within, denominator: ended },

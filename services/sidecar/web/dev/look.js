@@ -13,6 +13,9 @@ const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.
 const PORT = 4191;
 const BIG_PORT = 4192;
 const TEAM_PORT = 4196;
+const CROWD_PORT = 4197;
+const MORNING_PORT = 4198;
+const FULL_PORT = 4199;
 const later = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 const post = (path, port = PORT) => fetch(`http://127.0.0.1:${port}/dev/${path}`, { method: "POST" });
 
@@ -154,6 +157,46 @@ const SCENES = [
   { name: "analyst", act: live("analyst") },
   { name: "wall", width: 1920, height: 1080, dark: true, act: live("supervisor", "wall") },
   { name: "wall-team", width: 1920, height: 1080, dark: true, act: live("supervisor", "wall", TEAM_PORT) },
+  {
+    name: "wall-44-alerts-banner",
+    width: 1920,
+    height: 1080,
+    act: async (page) => {
+      await post("quiet", TEAM_PORT);
+      await page.goto(`http://127.0.0.1:${TEAM_PORT}/?lang=en#token=supervisor&view=wall`);
+      await page.until("[data-testid=connection][data-state=quiet]");
+      await later(800);
+    },
+    after: () => post("fresh", TEAM_PORT),
+  },
+  { name: "wall-120", width: 1920, height: 1080, dark: true, act: live("supervisor", "wall", CROWD_PORT) },
+  { name: "wall-laptop", width: 1366, height: 768, act: live("supervisor", "wall") },
+  { name: "wall-phone", width: 360, height: 740, act: live("supervisor", "wall") },
+  {
+    name: "wall-awake",
+    width: 1920,
+    height: 1080,
+    act: async (page) => {
+      await live("supervisor", "wall")(page);
+      await page.press("\uE008");
+      await page.until("[data-testid=leave-wall]");
+    },
+  },
+  { name: "wall-new-day", width: 1920, height: 1080, act: live("supervisor", "wall", MORNING_PORT) },
+  {
+    name: "wall-signed-out",
+    width: 1920,
+    height: 1080,
+    dark: true,
+    errors: true,
+    act: async (page) => {
+      await live("supervisor", "wall")(page);
+      await post("sign-out");
+      await page.until("[data-testid=connection][data-state=ended]");
+      await later(800);
+    },
+    after: () => post("sign-in"),
+  },
   { name: "wall-many", width: 1920, height: 1080, act: live("supervisor", "wall", BIG_PORT) },
   { name: "wall-light", width: 1920, height: 1080, act: live("supervisor", "wall") },
   { name: "phone", width: 390, height: 844, act: SUPERVISOR, whole: true },
@@ -180,6 +223,111 @@ const SCENES = [
   },
   { name: "wide", width: 2200, height: 1200, act: SUPERVISOR },
   { name: "many-agents", port: BIG_PORT, act: live("supervisor", "", BIG_PORT) },
+  {
+    name: "new-day",
+    act: async (page) => {
+      await page.goto(`http://127.0.0.1:${MORNING_PORT}/?lang=en#token=supervisor`);
+      await page.until("[data-testid=no-events-yet]");
+      await page.until("[data-testid=worklist] li");
+      await later(800);
+    },
+  },
+  {
+    name: "quiet",
+    act: async (page) => {
+      await SUPERVISOR(page);
+      await post("quiet");
+      await page.until("[data-testid=connection][data-state=quiet]");
+      await later(1200);
+    },
+    after: () => post("fresh"),
+  },
+  {
+    name: "quiet-dark",
+    dark: true,
+    act: async (page) => {
+      await SUPERVISOR(page);
+      await post("quiet");
+      await page.until("[data-testid=connection][data-state=quiet]");
+    },
+    after: () => post("fresh"),
+  },
+  {
+    name: "records-behind",
+    act: async (page) => {
+      await SUPERVISOR(page);
+      await post("records-behind");
+      await page.until(".as-of");
+    },
+    after: () => post("fresh"),
+  },
+  {
+    name: "sign-in-ends",
+    act: async (page) => {
+      await post("expires?seconds=400");
+      await post("cannot-renew");
+      await SUPERVISOR(page);
+      await page.until("[data-testid=sign-in-ends]");
+    },
+    errors: true,
+    after: () => post("can-renew"),
+  },
+  {
+    name: "worklist-full",
+    act: async (page) => {
+      await live("supervisor", "", FULL_PORT)(page);
+      await page.click(".worklist [data-testid=show-all]");
+      await page.run("document.querySelector('[data-testid=more-missed]').scrollIntoView({block: 'center'})");
+    },
+  },
+  { name: "phone-360", width: 360, height: 740, act: SUPERVISOR, whole: true },
+  {
+    name: "phone-360-agents",
+    width: 360,
+    height: 740,
+    act: async (page) => {
+      await SUPERVISOR(page);
+      await page.run("document.getElementById('agents-title').scrollIntoView()");
+      await later(400);
+    },
+  },
+  {
+    name: "phone-360-quiet",
+    width: 360,
+    height: 740,
+    act: async (page) => {
+      await SUPERVISOR(page);
+      await post("quiet");
+      await page.until("[data-testid=connection][data-state=quiet]");
+    },
+    after: () => post("fresh"),
+  },
+  {
+    name: "waive-refused",
+    errors: true,
+    act: async (page) => {
+      await SUPERVISOR(page);
+      await post("log-down");
+      await page.click("[data-state=free] [data-testid^=waive-]");
+      await page.type("[data-testid=waive-reason]", "Spam or test call");
+      await page.click("[data-testid=waive-submit]");
+      await page.until("[data-testid=waive-problem]:not(:empty)");
+    },
+    after: () => post("log-up"),
+  },
+  {
+    name: "dialog-disconnected",
+    errors: true,
+    act: async (page) => {
+      await SUPERVISOR(page);
+      await page.click("[data-testid='agent-agent.001'] button");
+      await page.until("[data-testid=figures]");
+      await post("silent?seconds=8");
+      await page.until("[data-testid=connection][data-state=disconnected]");
+      await later(600);
+    },
+    after: () => later(8000),
+  },
   {
     name: "stale",
     act: async (page) => {
@@ -249,7 +397,10 @@ async function checked(page) {
 await mkdir(folder, { recursive: true });
 const small = start({ agents: 12, port: PORT, rate: 1 });
 const big = start({ agents: 500, port: BIG_PORT, rate: 20 });
-const team = start({ agents: 40, port: TEAM_PORT, rate: 2 });
+const team = start({ agents: 48, port: TEAM_PORT, rate: 2 });
+const crowd = start({ agents: 120, port: CROWD_PORT, rate: 4 });
+const morning = start({ agents: 12, port: MORNING_PORT, isMorning: true });
+const full = start({ agents: 12, port: FULL_PORT, missed: 800 });
 const page = await Browser.open();
 let wrong = 0;
 try {
@@ -262,6 +413,12 @@ try {
     try {
       await act(page);
       await page.shot(join(folder, `${name}.png`), whole);
+      // What a wall cuts off nobody ever sees.
+      const cut = await page.run(
+        "const e=document.querySelector('.wall'); const r=document.querySelector('.wall-rest'); return e && innerWidth > 900 ? Math.max(e.scrollHeight - innerHeight, r.scrollHeight - r.clientHeight) : 0",
+      );
+      if (cut > 0) console.log(`    ${cut} px of the wall are cut off`);
+      if (cut > 0) wrong += 1;
       const sideways = await page.run("return document.documentElement.scrollWidth - innerWidth");
       if (sideways > 0) console.log(`    ${sideways} px wider than the window`);
       wrong += await checked(page);
@@ -281,7 +438,7 @@ try {
   await page.close();
   small.stop();
   big.stop();
-  team.stop();
+  for (const other of [team, crowd, morning, full]) other.stop();
 }
 console.log(wrong === 0 ? "nothing serious" : `${wrong} to mend`);
 process.exitCode = wrong === 0 ? 0 : 1;

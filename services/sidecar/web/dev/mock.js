@@ -3,7 +3,9 @@
 //   node dev/mock.js [--agents 12] [--port 4190] [--rate 2]      then http://127.0.0.1:4190/#token=supervisor
 //
 // The token is the role: supervisor, admin, analyst, auditor, agent. What goes wrong is made by POST:
-// /dev/stale, /dev/fresh, /dev/silent?seconds=, /dev/steal/{call}, /dev/log-down, /dev/log-up.
+// /dev/stale, /dev/quiet, /dev/records-behind, /dev/fresh, /dev/silent?seconds=, /dev/hang?seconds=, /dev/steal/{call},
+// /dev/close/{call}, /dev/log-down, /dev/log-up, /dev/sign-out (every token ends), /dev/sign-in, /dev/expires?seconds=,
+// /dev/cannot-renew, /dev/can-renew.
 
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
@@ -18,6 +20,7 @@ import { Hospital } from "./hospital.js";
 const DIST = join(dirname(fileURLToPath(import.meta.url)), "..", "dist");
 const ROLES = ["admin", "supervisor", "analyst", "auditor", "agent"];
 const OWN = "agent.001";
+const PRODUCERS = ["agent-event", "call-event", "missed-call"];
 const CSP =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 const TYPES = {
@@ -28,18 +31,28 @@ const TYPES = {
 };
 const iso = (at) => new Date(at).toISOString();
 
-export function start({ agents = 12, port = 4190, rate = 2 } = {}) {
-  const hospital = new Hospital(agents);
+export function start({ agents = 12, port = 4190, rate = 2, missed, isMorning = false } = {}) {
+  const hospital = new Hospital(agents, { missed, isMorning });
   const mock = {
     hospital,
     version: 1,
     generation: Date.now().toString(36),
     stale: null,
+    quiet: null,
+    recordsBehind: null,
     silentUntil: 0,
+    hangUntil: 0,
     logDown: false,
+    signedOut: false,
+    cannotRenew: false,
+    lastsSeconds: 43_200,
+    renewals: 0,
+    asked: [],
     clients: new Set(),
     watermark: now(),
+    producers: new Map(),
   };
+  for (const name of PRODUCERS) hear(mock, name);
   const steps = setInterval(() => tick(mock, rate), 500);
   const beats = setInterval(() => send(mock, "heartbeat", () => freshness(mock)), 2000);
   const server = createServer((request, response) => {
@@ -57,20 +70,34 @@ export function start({ agents = 12, port = 4190, rate = 2 } = {}) {
   return { server, stop, mock };
 
   function now() {
-    return { occurredAt: iso(hospital.now()), receivedAt: iso(Date.now()) };
+    return { occurredAt: iso(hospital.lastEventAt()), receivedAt: iso(hospital.heardAt()) };
   }
+}
+
+/** One of the provider's streams has told something. */
+function hear(mock, producer) {
+  const { hospital } = mock;
+  mock.producers.set(producer, {
+    producer,
+    receivedAt: iso(hospital.heardAt()),
+    occurredAt: iso(hospital.lastEventAt()),
+  });
 }
 
 /** Lets something happen and tells everybody. */
 function tick(mock, rate) {
   const { hospital } = mock;
-  if (mock.stale !== null) return;
+  if (mock.stale !== null || mock.quiet !== null || hospital.isMorning) return;
   for (let i = 0; i < rate / 2; i += 1) if (i + 1 <= rate / 2 || hospital.random() < rate / 2 - i) hospital.step();
   const last = new Map(hospital.take().map((change) => [change.path, change]));
   if (last.size === 0) return;
   mock.watermark = { occurredAt: iso(hospital.now()), receivedAt: iso(Date.now()) };
   for (const [name, value] of Object.entries(mock.watermark))
     last.set(`watermark/${name}`, { op: "set", path: `watermark/${name}`, value });
+  for (const name of PRODUCERS.slice(0, 2)) {
+    hear(mock, name);
+    last.set(`producers/${name}`, { op: "set", path: `producers/${name}`, value: mock.producers.get(name) });
+  }
   mock.version += 1;
   const changes = [...last.values()];
   send(mock, "delta", (own) => {
@@ -82,6 +109,7 @@ function tick(mock, rate) {
 const isOwn = (change) =>
   change.path === `agents/${OWN}` ||
   change.path.startsWith("watermark") ||
+  change.path.startsWith("producers") ||
   (change.path.startsWith("calls/") && (change.op === "remove" || change.value.agentId === OWN));
 
 function send(mock, name, make) {
@@ -98,9 +126,10 @@ function freshness(mock) {
   return {
     asOf: iso(Date.now()),
     version: mock.version,
-    stale: mock.stale !== null,
-    staleSince: mock.stale && iso(mock.stale),
-    staleReasons: mock.stale === null ? [] : ["projector", "lag"],
+    stale: mock.stale !== null || mock.quiet !== null,
+    staleSince: (mock.stale ?? mock.quiet) && iso(mock.stale ?? mock.quiet),
+    staleReasons: mock.stale === null ? (mock.quiet === null ? [] : ["quiet"]) : ["projector", "lag"],
+    recordsStaleSince: mock.recordsBehind && iso(mock.recordsBehind),
     watermark: { ...mock.watermark, lagFacts: lagSeconds * 3, lagSeconds },
   };
 }
@@ -126,14 +155,15 @@ function board(mock, own) {
         openMissedCalls: null,
       }
     : all;
-  return { workspace: "ramaiah", ...freshness(mock), ...seen };
+  return { workspace: "ramaiah", ...freshness(mock), ...seen, producers: [...mock.producers.values()] };
 }
 
-function root({ agents, calls, waiting, today, openMissedCalls, watermark }) {
+function root({ agents, calls, waiting, today, openMissedCalls, producers, watermark }) {
   const values = [
     ...agents.map((agent) => [`agents/${agent.agentId}`, agent]),
     ...calls.map((call) => [`calls/${call.callId}`, call]),
     ...waiting.map((one) => [`waiting/${one.callId}`, one]),
+    ...producers.map((one) => [`producers/${one.producer}`, one]),
   ];
   if (today !== null) values.push(["today", today]);
   if (openMissedCalls !== null) values.push(["openMissedCalls", openMissedCalls]);
@@ -163,11 +193,19 @@ async function handle(mock, request, response) {
   if (!path.startsWith("/api/")) return file(path, response);
   if (Date.now() < mock.silentUntil) return request.socket.destroy();
   const body = await read(request);
+  mock.asked.push({ at: Date.now(), method: request.method, url: request.url, body });
   if (path === "/api/auth/login")
     return answer(response, body.password === "wrong" ? 401 : 200, { token: body.email?.split("@")[0] ?? "" });
   const role = (request.headers.authorization ?? "").split(" ")[1] ?? "";
-  if (!ROLES.includes(role)) return answer(response, 401, { code: "token_invalid" });
+  if (!ROLES.includes(role) || mock.signedOut) return answer(response, 401, { code: "token_invalid" });
   if (path === "/api/supervisor/events") return follow(mock, role, request, response);
+  if (Date.now() < mock.hangUntil) return;
+  if (path === "/api/auth/renew" && mock.cannotRenew) return answer(response, 403, { code: "role_not_allowed" });
+  if (path === "/api/auth/renew") {
+    mock.renewals += 1;
+    mock.lastsSeconds = 43_200;
+    return answer(response, 200, { token: role, role, expiresInSeconds: mock.lastsSeconds });
+  }
   const found = api(mock, { method: request.method, path, query: url.searchParams, role, body });
   return answer(response, found.status ?? 200, found.body ?? found, found.headers);
 }
@@ -208,7 +246,20 @@ function follow(mock, role, request, response) {
 function control(mock, path, query, response) {
   const [, , verb, id] = path.split("/");
   if (verb === "stale") mock.stale = Date.now() - 3500;
-  if (verb === "fresh") mock.stale = null;
+  if (verb === "quiet") mock.quiet = Date.parse(mock.producers.get("agent-event").receivedAt);
+  if (verb === "records-behind") mock.recordsBehind = Date.now() - 48_000;
+  if (verb === "fresh") mock.stale = mock.quiet = mock.recordsBehind = null;
+  if (verb === "hang") mock.hangUntil = Date.now() + Number(query.get("seconds") ?? 10) * 1000;
+  if (verb === "sign-out" || verb === "sign-in") mock.signedOut = verb === "sign-out";
+  if (verb === "sign-out") for (const client of mock.clients) client.response.destroy();
+  if (verb === "cannot-renew" || verb === "can-renew") mock.cannotRenew = verb === "cannot-renew";
+  if (verb === "can-renew") mock.lastsSeconds = 43_200;
+  if (verb === "expires") mock.lastsSeconds = Number(query.get("seconds"));
+  if (verb === "close")
+    Object.assign(
+      mock.hospital.missed.find((row) => row.callId === id),
+      { status: "closed", closedReason: "reached" },
+    );
   if (verb === "silent") mock.silentUntil = Date.now() + Number(query.get("seconds") ?? 10) * 1000;
   if (verb === "log-down") mock.logDown = true;
   if (verb === "log-up") mock.logDown = false;
@@ -217,7 +268,7 @@ function control(mock, path, query, response) {
       mock.hospital.missed.find((row) => row.callId === id),
       { claimedBy: "meera@hospital.example", claimedAt: iso(mock.hospital.now()) },
     );
-  if (verb === "stale" || verb === "fresh") send(mock, "heartbeat", () => freshness(mock));
+  if (["stale", "fresh", "quiet", "records-behind"].includes(verb)) send(mock, "heartbeat", () => freshness(mock));
   return answer(response, 200, {});
 }
 
@@ -234,7 +285,8 @@ function api(mock, { method, path, query, role, body }) {
       role,
       agentId: own,
       seesCallers: ["admin", "supervisor"].includes(role),
-      expiresAt: Math.floor(Date.now() / 1000) + 36_000,
+      subject: me,
+      expiresAt: Math.floor(Date.now() / 1000) + mock.lastsSeconds,
     };
   if (path === "/api/workspace")
     return {
@@ -252,12 +304,19 @@ function api(mock, { method, path, query, role, body }) {
       interval: query.get("interval"),
       zone: "Asia/Kolkata",
       thresholdSeconds: 20,
-      rows: hospital.metrics(Date.parse(query.get("from")), Date.parse(query.get("to")), query.get("by")),
+      rows: hospital.metrics({
+        from: Date.parse(query.get("from")),
+        to: Date.parse(query.get("to")),
+        by: query.get("by"),
+        queue: query.get("queue"),
+        length: query.get("interval") === "1d" ? 24 * 3_600_000 : 900_000,
+      }),
     };
   if (name === "agents") return agents(hospital, id, part, query);
   if (name === "calls") return id ? call(hospital, id) : calls(hospital, query);
+  if (path === "/api/missed-calls/summary") return summary(hospital, query);
   if (name === "missed-calls" && method === "GET") return missedCalls(hospital, query);
-  if (name === "missed-calls") return act(mock, { id, action: part, me, role, reason: body.reason });
+  if (name === "missed-calls") return act(mock, { id, action: part, me, role, body });
   return { status: 404, body: { code: "no_such_path" } };
 }
 
@@ -337,11 +396,29 @@ function missedCalls(hospital, query) {
     due: (one, other) => one.dueAt.localeCompare(other.dueAt),
     missedAt: (one, other) => other.missedAt.localeCompare(one.missedAt),
   };
-  const open = hospital.open().sort(order[query.get("sort") ?? "priority"]);
-  return { missedCalls: open.slice(0, Number(query.get("limit") ?? 20)), total: open.length, nextCursor: null };
+  const open = ofQueue(hospital, query).sort(order[query.get("sort") ?? "priority"]);
+  const [from, limit] = [Number(query.get("cursor") ?? 0), Number(query.get("limit") ?? 20)];
+  return {
+    missedCalls: open.slice(from, from + limit),
+    total: open.length,
+    nextCursor: open.length > from + limit ? String(from + limit) : null,
+  };
 }
 
-function act(mock, { id, action, me, role, reason }) {
+const ofQueue = (hospital, query) =>
+  hospital.open().filter((row) => !query.get("queue") || row.skill === query.get("queue"));
+
+function summary(hospital, query) {
+  const open = ofQueue(hospital, query);
+  return {
+    open: open.length,
+    overdue: open.filter((row) => Date.parse(row.dueAt) < hospital.now()).length,
+    claimed: open.filter((row) => row.claimedBy !== null).length,
+    oldestMissedAt: open.map((row) => row.missedAt).sort()[0] ?? null,
+  };
+}
+
+function act(mock, { id, action, me, role, body }) {
   const row = mock.hospital.missed.find((one) => one.callId === id);
   if (!["admin", "supervisor"].includes(role)) return { status: 403, body: { code: "role_not_allowed" } };
   if (mock.logDown) return { status: 503, body: { code: "log_unavailable" }, headers: { "retry-after": "2" } };
@@ -350,9 +427,11 @@ function act(mock, { id, action, me, role, reason }) {
   if (action !== "release" && row.claimedBy !== null && row.claimedBy !== me)
     return { status: 409, body: { code: "missed_call_claimed", claimedBy: row.claimedBy, claimedAt: row.claimedAt } };
   if (action === "claim") Object.assign(row, { claimedBy: me, claimedAt: iso(mock.hospital.now()) });
+  if (action === "release" && body.claimedAt && row.claimedAt !== body.claimedAt)
+    return { status: 409, body: { code: "missed_call_claimed", claimedBy: row.claimedBy, claimedAt: row.claimedAt } };
   if (action === "release") Object.assign(row, { claimedBy: null, claimedAt: null });
   if (action === "waive") {
-    if (!reason) return { status: 400, body: { code: "reason_missing" } };
+    if (!body.reason) return { status: 400, body: { code: "reason_missing" } };
     Object.assign(row, { status: "closed", closedAt: iso(Date.now()), closedBy: me, closedReason: "waived" });
     mock.hospital.changes.push({ op: "set", path: "openMissedCalls", value: mock.hospital.open().length });
   }

@@ -14,6 +14,148 @@ const page = await Browser.open();
 const focused = () => page.run("const e = document.activeElement; return e.dataset.testid ?? e.id ?? e.tagName");
 const heard = () => page.run("return document.querySelector('[data-testid=announcer]').textContent");
 const is = async (expected, what) => assert.equal(await focused(), expected, what);
+const post = (path) => fetch(`http://127.0.0.1:${PORT}/dev/${path}`, { method: "POST" });
+const rows = () => page.run("return [...document.querySelectorAll('li.missed')].map((row) => row.dataset.testid.slice(7))");
+
+/** What is chosen outlives a visit to another page, and loading anew. */
+async function chosenStays() {
+  await page.run(
+    "const s=document.querySelector('[data-testid=filter-queue]'); s.value='OPD'; s.dispatchEvent(new Event('change',{bubbles:true}))",
+  );
+  await page.until("[data-testid=counters-of-queue]");
+  await page.click("[data-testid=missed-filter-free]");
+  await page.click("[data-testid=page-calls]");
+  await page.until("[data-testid=call-list]");
+  await page.click("[data-testid=page-live]");
+  await page.until("[data-testid=counters-of-queue]");
+  await page.run("location.reload()");
+  await page.until("[data-testid=missed-filter-free][aria-pressed=true]");
+  assert.equal(await page.run("return document.querySelector('[data-testid=filter-queue]').value"), "OPD");
+  const { asked } = mock.mock;
+  assert.ok(asked.some(({ url }) => url.startsWith("/api/missed-calls?") && url.includes("queue=OPD")));
+  assert.ok(asked.some(({ url }) => url.startsWith("/api/metrics?") && url.includes("interval=15m&queue=OPD")));
+  await page.run(
+    "const s=document.querySelector('[data-testid=filter-queue]'); s.value=''; s.dispatchEvent(new Event('change',{bubbles:true}))",
+  );
+  await page.until("[data-testid=missed-filter-all]");
+  await page.click("[data-testid=missed-filter-all]");
+  await page.until("[data-state=free] [data-testid^=claim-]");
+}
+
+/** After a claim the page leaves the focus, and where it is scrolled to, alone. */
+async function focusStays() {
+  const id = await page.run("return document.querySelector('[data-state=free] [data-testid^=claim-]').dataset.testid.slice(6)");
+  await page.click(`[data-testid="claim-${id}"]`);
+  await page.until(`[data-testid="missed-${id}"][data-state=mine]`);
+  await page.run("document.activeElement.blur(); scrollTo(0, 400)");
+  await later(6500);
+  assert.equal(await page.run("return document.activeElement.tagName"), "BODY", "nobody takes the focus");
+  assert.equal(await page.run("return scrollY"), 400, "nobody scrolls the page");
+  await page.click(`[data-testid="copy-${id}"]`);
+  await later(300);
+  assert.match(await page.run(`return document.querySelector('[data-testid="copy-${id}"]').textContent`), /opied/);
+  const claimedAt = mock.mock.hospital.missed.find((row) => row.callId === id).claimedAt;
+  await page.click(`[data-testid="release-${id}"]`);
+  await page.until(`[data-testid="missed-${id}"][data-state=free]`);
+  const release = mock.mock.asked.findLast(({ url }) => url.endsWith(`${id}/release`));
+  assert.deepEqual(release.body, { claimedAt }, "a release names the claim that is meant");
+}
+
+/** A press on a dialog's edge, where its scrollbar is, does not close it; one beside it does. */
+async function scrollbarStays() {
+  await page.click("[data-testid='agent-agent.001'] button");
+  await page.until("[data-testid=agent-dialog]");
+  const at = "const d=document.querySelector('dialog'), b=d.getBoundingClientRect();";
+  const press = (x) =>
+    page.run(`${at} d.dispatchEvent(new MouseEvent('mousedown', {bubbles: true, clientX: ${x}, clientY: b.top + 60}))`);
+  await press("b.right - 4");
+  await later(200);
+  assert.ok(await page.run("return document.querySelector('dialog') !== null"), "it stays");
+  await press("b.right + 20");
+  await later(200);
+  assert.ok(await page.run("return document.querySelector('dialog') === null"), "it closes");
+}
+
+/** Why nothing was done can be read, also after the list was renewed. */
+async function refusalsStay() {
+  const first = await page.run(
+    "return document.querySelector('[data-state=free] [data-testid^=claim-]').dataset.testid.slice(6)",
+  );
+  await post("log-down");
+  await page.click(`[data-testid="claim-${first}"]`);
+  await page.until(`[data-testid="missed-${first}"] .standing.bad`);
+  await later(7000);
+  await page.until(`[data-testid="missed-${first}"] .standing.bad`, 0.1);
+  await post("log-up");
+  await post(`close/${first}`);
+  await page.click(`[data-testid="claim-${first}"]`);
+  await page.until(`[data-testid="missed-${first}"].gone .standing.bad`);
+  await later(2000);
+  assert.ok((await rows()).includes(first), "it is read as closed");
+  await later(11_000);
+  assert.ok(!(await rows()).includes(first), "and goes");
+}
+
+/** A request that hangs does not pass for one that is well. */
+async function hangs() {
+  await post("hang?seconds=40");
+  await page.until("[data-testid=connection][data-state=live]");
+  await page.until(".worklist [data-testid=not-fresh]", 20);
+  await post("hang?seconds=0");
+  await later(18_000);
+  assert.ok(await page.run("return document.querySelector('.worklist [data-testid=not-fresh]') === null"), "it recovers");
+}
+
+/** A quiet provider stops no timer; a sign-in that is half over is renewed, and nobody notices. */
+async function quietAndRenewed() {
+  await post("expires?seconds=300");
+  await page.run("location.reload()");
+  await page.until("[data-testid^=claim-]");
+  await post("quiet");
+  await page.until("[data-testid=connection][data-state=quiet]");
+  const since = () => page.run("return document.querySelector('[data-testid=agents] .since').textContent");
+  const before = await since();
+  await later(1700);
+  assert.notEqual(await since(), before, "timers run on");
+  assert.ok(await page.run("return document.querySelector('.untrusted, .as-of') === null"), "nothing is grey");
+  assert.ok(mock.mock.renewals > 0, "it was renewed");
+  assert.ok(await page.run("return document.querySelector('[data-testid=sign-in-ends]') === null"));
+  await post("fresh");
+}
+
+/** Nobody is praised while the board counts calls that the list does not have yet. */
+async function listBehind() {
+  const { missed } = mock.mock.hospital;
+  const open = missed.filter((row) => row.status === "open");
+  for (const row of open) row.status = "closed";
+  await page.until("[data-testid=worklist-empty]", 12);
+  const said = await page.run("return document.querySelector('[data-testid=worklist-empty]').textContent");
+  assert.match(said, /counts open missed calls/);
+  for (const row of open) row.status = "open";
+  await page.until("[data-testid^=claim-]", 12);
+}
+
+/** On a wall the end of a sign-in leaves the board, grey, and a way to sign in. */
+async function endOnWall() {
+  await page.press("w");
+  await page.until("[data-testid=wall]");
+  await post("sign-out");
+  await page.until("[data-testid=connection][data-state=ended]");
+  await page.until(".wall .untrusted");
+  assert.match(await page.run("return document.title"), /^✕ Signed out/);
+  await post("sign-in");
+  await page.click("[data-testid=sign-in-again]");
+  await page.until("[data-testid=signin-form]");
+  assert.notEqual(await page.run("return getComputedStyle(document.body).cursor"), "none", "a form has a pointer");
+}
+
+async function linkWithToken() {
+  await page.run("location.hash = '#token=analyst&view=calls'");
+  await page.until("[data-testid=call-list]");
+  assert.equal(await page.run("return location.hash"), "#calls", "a token stays in no address");
+  assert.equal(await page.run("return document.querySelector('.who').textContent"), "Analyst");
+}
+
 try {
   await page.goto(`http://127.0.0.1:${PORT}/?lang=en#token=supervisor`);
   await page.until("[data-testid^=claim-]");
@@ -84,13 +226,22 @@ try {
   await page.run("document.activeElement.blur()");
   await page.press("w");
   await page.until("[data-testid=wall]");
+  await later(4500);
   assert.equal(
     await page.run(
       "return document.querySelectorAll('.wall button:not(.plot button), .wall a, .wall select, .wall input').length",
     ),
     0,
-    "nothing on a wall can be pressed",
+    "nothing on a wall can be pressed while nobody is there",
   );
+  assert.equal(await page.run("return getComputedStyle(document.querySelector('.wall h1')).cursor"), "none");
+  await page.run("dispatchEvent(new PointerEvent('pointermove'))");
+  await page.until("[data-testid=leave-wall]");
+  assert.notEqual(await page.run("return getComputedStyle(document.querySelector('.wall h1')).cursor"), "none");
+  await page.click("[data-testid=leave-wall]");
+  await page.until("[data-testid=worklist]");
+  await page.press("w");
+  await page.until("[data-testid=wall]");
   assert.doesNotMatch(
     await page.run("return document.querySelector('[data-testid=wall]').innerText"),
     /9198\d{8}/,
@@ -110,6 +261,10 @@ try {
     await page.run("return document.querySelector('[data-testid=wall]') === null"),
     "shortcuts can be switched off",
   );
+  await page.run("location.hash = '#wall'");
+  await page.until("[data-testid=wall]");
+  await page.press(ESCAPE);
+  await page.until("[data-testid=worklist]");
   await page.run("localStorage.clear()");
 
   await page.click("[data-testid='agent-agent.001'] button");
@@ -124,12 +279,24 @@ try {
     ),
     "Escape closes the upper of two dialogs",
   );
+  await page.press(ESCAPE);
+  await later(200);
+  assert.ok(await page.run("return document.querySelector('dialog') === null"), "and the lower one");
+  await page.click("[data-testid='agent-agent.001'] button");
+  await page.until("[data-testid=agent-dialog]");
   await page.run("history.back()");
   await later(200);
-  assert.ok(
-    await page.run("return document.querySelector('[data-testid=call-dialog]') !== null"),
-    "Back goes where one was",
-  );
+  assert.ok(await page.run("return document.querySelector('dialog') === null"), "Back closes what was opened");
+
+  await chosenStays();
+  await focusStays();
+  await scrollbarStays();
+  await refusalsStay();
+  await hangs();
+  await quietAndRenewed();
+  await listBehind();
+  await endOnWall();
+  await linkWithToken();
   console.log("the walk went well");
 } finally {
   await page.close();

@@ -9,7 +9,7 @@ export interface AgentFilter {
   state: AgentState | null;
   /** Part of a name or id. */
   text: string;
-  /** Only who has a call of this queue. */
+  /** Nobody who has a call of another queue; who is free, is so for all. */
   queue: string | null;
 }
 
@@ -36,14 +36,15 @@ export function listAgents(
   const wanted = filter.text.trim().toLocaleLowerCase();
   const listed = agents.filter((agent) => {
     if (filter.state !== null && agent.state !== filter.state) return false;
-    if (filter.queue !== null && queueOf(agent, callOf) !== filter.queue) return false;
+    if (filter.queue !== null && isElsewhere(agent, filter.queue, callOf)) return false;
     return wanted === "" || `${agent.name ?? ""}\n${agent.agentId}`.toLocaleLowerCase().includes(wanted);
   });
   return listed.sort(orders[sort]);
 }
 
-function queueOf(agent: Agent, callOf: ReadonlyMap<string, Call>): string | null {
-  return agent.callId === null ? null : (callOf.get(agent.callId)?.skill ?? null);
+function isElsewhere(agent: Agent, queue: string, callOf: ReadonlyMap<string, Call>): boolean {
+  const call = agent.callId === null ? undefined : callOf.get(agent.callId);
+  return call !== undefined && call.skill !== queue;
 }
 
 export function countStates(agents: readonly Agent[]): Record<AgentState, number> {

@@ -144,6 +144,14 @@ export interface MissedCalls {
   nextCursor: string | null;
 }
 
+/** Of all that are open, without a number of anybody's. */
+export interface MissedSummary {
+  open: number;
+  overdue: number;
+  claimed: number;
+  oldestMissedAt: string | null;
+}
+
 export interface MetricsRow {
   from: string;
   to: string;

@@ -26,14 +26,26 @@ export function address(path: string, query: Query = {}): string {
   return `${path}?${new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString()}`;
 }
 
+/** Nobody waits longer than this for an answer: a request that hangs would look like one that is well. */
+const LONGEST_MS = 15_000;
+
+/** A signal that also ends what takes too long. */
+export function limited(signal?: AbortSignal): AbortSignal {
+  const limit = AbortSignal.timeout(LONGEST_MS);
+  return signal === undefined ? limit : AbortSignal.any([signal, limit]);
+}
+
 export class Api {
+  /** The sign-in has ended: nothing that is asked with it will ever be answered. */
+  private isOver = false;
+
   constructor(
-    private readonly token: string,
+    private readonly bearer: () => string,
     private readonly refused: (status: number) => void,
   ) {}
 
   get<T>(path: string, query?: Query, signal?: AbortSignal): Promise<T> {
-    return this.ask<T>(address(path, query), { signal: signal ?? null });
+    return this.ask<T>(address(path, query), {}, signal);
   }
 
   post<T>(path: string, body?: unknown): Promise<T> {
@@ -42,13 +54,17 @@ export class Api {
     return this.ask<T>(path, { method: "POST", headers, body: JSON.stringify(body) });
   }
 
-  private async ask<T>(path: string, init: RequestInit): Promise<T> {
-    const headers = { ...(init.headers as Record<string, string>), authorization: `Bearer ${this.token}` };
-    const response = await fetch(path, { ...init, headers, cache: "no-store" });
+  private async ask<T>(path: string, init: RequestInit, signal?: AbortSignal): Promise<T> {
+    if (this.isOver) throw new ApiError(401, "signed_out", {});
+    const headers = { ...(init.headers as Record<string, string>), authorization: `Bearer ${this.bearer()}` };
+    const response = await fetch(path, { ...init, headers, cache: "no-store", signal: limited(signal) });
     if (response.ok) return (await response.json()) as T;
     const body = await readProblem(response);
     const code = typeof body["code"] === "string" ? body["code"] : "";
-    if (response.status === 401 || code === "wrong_workspace") this.refused(response.status);
+    if ((response.status === 401 || code === "wrong_workspace") && !this.isOver) {
+      this.isOver = true;
+      this.refused(response.status);
+    }
     throw new ApiError(response.status, code, body);
   }
 }

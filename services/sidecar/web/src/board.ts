@@ -1,7 +1,7 @@
 // A copy of the board: values by path, and the root that proves it (helix_fold::board::visible).
 // Root: for each path SHA-256 of `path \n JSON`, as eight words, added word by word modulo 2^32.
 
-import type { Agent, Board, Call, Change, Today, Waiting } from "./contract.ts";
+import type { Agent, Board, Call, Change, Producer, Today, Waiting } from "./contract.ts";
 import { sha256 } from "./sha256.ts";
 
 export class BoardCopy {
@@ -15,6 +15,7 @@ export class BoardCopy {
     for (const agent of board.agents) copy.set(`agents/${agent.agentId}`, agent);
     for (const call of board.calls) copy.set(`calls/${call.callId}`, call);
     for (const waiting of board.waiting) copy.set(`waiting/${waiting.callId}`, waiting);
+    for (const producer of board.producers ?? []) copy.set(`producers/${producer.producer}`, producer);
     if (board.today !== null) copy.set("today", board.today);
     if (board.openMissedCalls !== null) copy.set("openMissedCalls", board.openMissedCalls);
     if (board.watermark.occurredAt !== null) copy.set("watermark/occurredAt", board.watermark.occurredAt);
@@ -69,6 +70,17 @@ export class BoardCopy {
 
   waiting(): readonly Waiting[] {
     return this.collection<Waiting>("waiting/");
+  }
+
+  producers(): readonly Producer[] {
+    return this.collection<Producer>("producers/");
+  }
+
+  /** When the provider was last heard, by our clock: of all its streams. */
+  heardAt(): string | null {
+    const told = this.producers().map((producer) => producer.receivedAt);
+    // Written by one hand, so that text sorts as time.
+    return told.length === 0 ? this.watermark().receivedAt : told.reduce((one, other) => (one > other ? one : other));
   }
 
   today(): Today | null {

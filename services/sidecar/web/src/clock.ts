@@ -15,9 +15,14 @@ export class BoardClock {
     }
   }
 
-  /** Stands still until the server speaks again: what lasts, and what is over, is not known since it last did. */
-  freeze(heardAt = Date.now()): void {
-    this.frozenAt ??= heardAt;
+  /**
+   * Stands still until the server speaks again: what lasts, and what is over, is not known since it last did. True where it
+   * was running.
+   */
+  freeze(heardAt = Date.now()): boolean {
+    if (this.frozenAt !== null) return false;
+    this.frozenAt = heardAt;
+    return true;
   }
 
   /** Goes no further than this moment of the server's: the board has been stale since. `null` lets it go. */
@@ -29,6 +34,11 @@ export class BoardClock {
   server(): number {
     const at = (this.frozenAt ?? Date.now()) + this.serverAhead;
     return this.heldAt === null ? at : Math.min(at, this.heldAt);
+  }
+
+  /** What the server's clock says by now, whatever is still known of the board. */
+  now(): number {
+    return Date.now() + this.serverAhead;
   }
 
   /** A moment of the server's clock by the provider's. */

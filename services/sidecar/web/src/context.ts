@@ -7,21 +7,26 @@ import type { Workspace } from "./api-contract.ts";
 import type { Api } from "./api.ts";
 import type { BoardClock } from "./clock.ts";
 import type { Session } from "./contract.ts";
-import type { Route } from "./route.ts";
+import type { Navigation } from "./hooks/route.ts";
+import type { Choices } from "./route.ts";
+import type { Trust } from "./trust.ts";
 
-export interface Helix {
+export interface Helix extends Navigation {
   api: Api;
   session: Session;
   /** Null until the sidecar has told it. */
   workspace: Workspace | null;
+  /** Who looks, as decisions name the person; null until it is known. */
+  me: string | null;
   clock: BoardClock;
+  trust: Trust;
   /** Until when the board is true, where that is past. */
   truth: number | null;
+  /** The same of what is read from the records. */
+  recordsTruth: number | null;
   /** The local day of the board. */
   day: string;
-  go: (change: Partial<Route>) => void;
-  /** Says something to those who hear the page. */
-  announce: (text: string) => void;
+  choices: Choices;
   nameOf: (agentId: string) => string;
 }
 

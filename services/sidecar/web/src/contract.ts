@@ -45,12 +45,21 @@ export interface Today {
   serviceLevel: { answeredWithin: number; denominator: number; thresholdSeconds: number };
 }
 
+/** The last event of one of the provider's streams. */
+export interface Producer {
+  producer: string;
+  receivedAt: string;
+  occurredAt: string;
+}
+
 export interface Freshness {
   asOf: string;
   version: number;
   stale: boolean;
   staleSince: string | null;
   staleReasons: string[];
+  /** Since when what is read from the records (lists, plots, days) may be behind. An older server says nothing of it. */
+  recordsStaleSince?: string | null;
   watermark: { occurredAt: string | null; lagFacts: number; lagSeconds: number; receivedAt: string | null };
 }
 
@@ -62,6 +71,8 @@ export interface Board extends Freshness {
   waiting: Waiting[];
   today: Today | null;
   openMissedCalls: number | null;
+  /** An older server has none. */
+  producers?: Producer[];
 }
 
 export interface Change {
@@ -84,5 +95,8 @@ export interface Session {
   role: "admin" | "supervisor" | "analyst" | "auditor" | "agent";
   agentId: string | null;
   seesCallers: boolean;
+  /** Who it is, as claims and waives name the person. An older server leaves it to the workspace's answer. */
+  subject?: string;
+  /** Seconds of Unix time. */
   expiresAt: number;
 }

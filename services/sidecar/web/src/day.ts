@@ -33,6 +33,14 @@ export function dayStart(date: string, zone: string): number {
   return localDate(at, zone) < date ? at + HOUR_MS : at;
 }
 
+/** No hospital asks for anything before; whoever types a year passes through the year 2. */
+export const FIRST_DATE = "2000-01-01";
+
+/** Whether a text is a date that can be asked for. */
+export function isDate(text: string): boolean {
+  return /^\d{4}-\d{2}-\d{2}$/.test(text) && text >= FIRST_DATE && !Number.isNaN(Date.parse(text));
+}
+
 /** The date some days later, or earlier. */
 export function addDays(date: string, days: number): string {
   return new Date(Date.parse(`${date}T12:00:00Z`) + days * DAY_MS).toISOString().slice(0, 10);
@@ -46,15 +54,6 @@ export interface Span {
 /** A local day from its first instant to the first of the next. */
 export function dayRange(date: string, zone: string): Span {
   return { from: dayStart(date, zone), to: dayStart(addDays(date, 1), zone) };
-}
-
-/** A span in pieces of one length, without those that have not begun. */
-export function pieces(span: Span, length: number, now: number): Span[] {
-  const found: Span[] = [];
-  for (let from = span.from; from < span.to && from <= now; from += length) {
-    found.push({ from, to: Math.min(span.to, from + length) });
-  }
-  return found;
 }
 
 export function iso(at: number): string {

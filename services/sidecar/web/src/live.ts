@@ -4,31 +4,12 @@ import { BoardCopy } from "./board.ts";
 import { BoardClock } from "./clock.ts";
 import type { Board, Delta, Freshness } from "./contract.ts";
 import { SseParser, type SseEvent } from "./sse.ts";
+import { type LiveState, staleSince } from "./trust.ts";
 
 /** The sidecar says something at least every 2 s: after this much silence the line is dead. */
 const SILENCE_MS = 4000;
 const FIRST_WAIT_MS = 500;
 const LAST_WAIT_MS = 8000;
-
-export type Line = "connecting" | "live" | "disconnected";
-
-export interface LiveState {
-  line: Line;
-  /** When the server was last heard on a line that broke, by its own clock. */
-  brokenSince: number | null;
-  freshness: Freshness | null;
-  board: BoardCopy | null;
-  clock: BoardClock;
-  /** How often the copy did not meet the sidecar's hash; each time a fresh snapshot was taken. */
-  mismatches: number;
-}
-
-/** Until when the board is known to be true, where that is in the past, by the server's clock; null while it is live. */
-export function lastTruth(state: LiveState): number | null {
-  if (state.line === "disconnected") return state.brokenSince ?? state.clock.server();
-  if (state.freshness?.stale !== true) return null;
-  return state.freshness.staleSince === null ? state.clock.server() : Date.parse(state.freshness.staleSince);
-}
 
 export class LiveBoard {
   state: LiveState = {
@@ -46,7 +27,7 @@ export class LiveBoard {
   private abort = new AbortController();
 
   constructor(
-    private readonly token: string,
+    private readonly bearer: () => string,
     private readonly changed: () => void,
     private readonly refused: (status: number) => void,
   ) {}
@@ -62,6 +43,12 @@ export class LiveBoard {
     this.abort.abort();
   }
 
+  /** The sign-in is over: nothing more comes, and what is shown stands still. */
+  end(): void {
+    this.stop();
+    this.breaks("ended");
+  }
+
   /** A page that is left may be kept for Back, with its connection, of which a browser has six for a host. */
   private readonly leave = (): void => this.abort.abort();
 
@@ -73,16 +60,19 @@ export class LiveBoard {
         // Whatever ended the stream, the answer is the same: say so, wait, come back.
       }
       if (this.stopped) return;
-      if (this.state.line !== "disconnected") {
-        this.state.line = "disconnected";
-        this.state.clock.freeze(this.heardAt);
-        this.state.brokenSince = this.state.clock.server();
-        this.changed();
-      }
+      this.breaks("disconnected");
       const wait = this.wait * (0.75 + Math.random() / 2);
       this.wait = Math.min(this.wait * 2, LAST_WAIT_MS);
       await new Promise((done) => setTimeout(done, wait));
     }
+  }
+
+  /** Nothing runs on without a line; an attempt that failed may have let the clock go for a moment. */
+  private breaks(line: "disconnected" | "ended"): void {
+    const { state } = this;
+    state.line = line;
+    if (state.clock.freeze(this.heardAt)) state.brokenSince = state.clock.server();
+    this.changed();
   }
 
   /** One stream, from its opening to its end. */
@@ -90,7 +80,7 @@ export class LiveBoard {
     this.abort = new AbortController();
     let timer = setTimeout(() => this.abort.abort(), SILENCE_MS);
     try {
-      const headers: Record<string, string> = { authorization: `Bearer ${this.token}`, accept: "text/event-stream" };
+      const headers: Record<string, string> = { authorization: `Bearer ${this.bearer()}`, accept: "text/event-stream" };
       if (this.lastId !== "") headers["last-event-id"] = this.lastId;
       const response = await fetch("/api/supervisor/events", { headers, signal: this.abort.signal, cache: "no-store" });
       if (response.status === 401 || response.status === 403) {
@@ -126,24 +116,22 @@ export class LiveBoard {
     }
   }
 
-  /** Takes one event; false where the copy is wrong and must be taken anew. */
-  private take(event: SseEvent): boolean {
+  /** Takes one event; false where the copy is wrong and must be taken anew. Only what is proven moves the clock. */
+  take(event: SseEvent): boolean {
     const { state } = this;
     if (event.name === "snapshot") {
       const board = JSON.parse(event.data) as Board;
-      state.board = BoardCopy.of(board);
+      const copy = BoardCopy.of(board);
+      if (!this.proven(copy, event.id, board.root)) return false;
+      state.board = copy;
       this.freshnessTold(board);
-      return this.proven(event.id, board.root);
-    }
-    if (event.name === "delta" && state.board !== null) {
+    } else if (event.name === "delta" && state.board !== null) {
       const delta = JSON.parse(event.data) as Delta;
       state.board.apply(delta.changes);
+      if (!this.proven(state.board, event.id, delta.hash)) return false;
       state.clock.told(delta.asOf, state.board.watermark());
-      return this.proven(event.id, delta.hash);
-    }
-    if (event.name === "heartbeat") {
-      const freshness = JSON.parse(event.data) as Freshness;
-      this.freshnessTold(freshness);
+    } else if (event.name === "heartbeat") {
+      this.freshnessTold(JSON.parse(event.data) as Freshness);
       this.lastId = event.id;
     }
     return true;
@@ -153,11 +141,11 @@ export class LiveBoard {
     const { state } = this;
     state.freshness = freshness;
     state.clock.told(freshness.asOf, freshness.watermark);
-    state.clock.hold(freshness.stale && freshness.staleSince !== null ? Date.parse(freshness.staleSince) : null);
+    state.clock.hold(staleSince(freshness));
   }
 
-  private proven(id: string, root: string): boolean {
-    if (this.state.board?.root() === root) {
+  private proven(copy: BoardCopy, id: string, root: string): boolean {
+    if (copy.root() === root) {
       this.lastId = id;
       return true;
     }

@@ -1,7 +1,7 @@
 // The worklist's state: what the server said last, and on top of it what was asked for and not answered yet.
 //
 // An action shows at once and is corrected by its answer. A list that was asked for before an answer came does not undo it:
-// moments are the page's own, in milliseconds, and only compared with each other.
+// moments are the page's own, in milliseconds, and only compared with each other. How it looks is worklist-shown.ts.
 
 import type { MissedCall } from "./api-contract.ts";
 
@@ -15,12 +15,18 @@ export type Refusal =
   | { kind: "forbidden" }
   | { kind: "unavailable" };
 
+/** So long a reason stays where the list itself does not tell it, and so long a closed call stays to be read as closed. */
+const TOLD_MS = 15_000;
+const LEAVES_MS = 6_000;
+/** The call is on nobody's list any more. */
+export const isGone = (refusal: Refusal | undefined): boolean => refusal?.kind === "closed" || refusal?.kind === "unknown";
+
 export interface Worklist {
   rows: readonly MissedCall[];
   total: number;
   /** Asked for and not answered yet. */
   pending: ReadonlyMap<string, { action: Action; by: string; at: string }>;
-  refusals: ReadonlyMap<string, Refusal>;
+  refusals: ReadonlyMap<string, { refusal: Refusal; at: number }>;
   /** When the server last answered an action on a call. */
   answeredAt: ReadonlyMap<string, number>;
 }
@@ -65,31 +71,46 @@ export function reduce(list: Worklist, event: Event): Worklist {
 /** Takes a list as the server's word on every call on which it has not said something newer. */
 function loaded(list: Worklist, told: { rows: readonly MissedCall[]; total: number; askedAt: number }): Worklist {
   const isNewer = (callId: string): boolean => (list.answeredAt.get(callId) ?? -Infinity) > told.askedAt;
+  const refusals = stillTold(list, told.askedAt);
   const known = new Map(list.rows.map((row) => [row.callId, row]));
   let { total } = told;
   const rows: MissedCall[] = [];
   for (const row of told.rows) {
     const kept = isNewer(row.callId) ? known.get(row.callId) : row;
-    if (kept === undefined) total -= 1;
-    else rows.push(kept);
+    const isLeaving = isGone(refusals.get(row.callId)?.refusal);
+    if (kept === undefined || isLeaving) total -= 1;
+    if (kept !== undefined && !isLeaving) rows.push(kept);
   }
-  const open = new Set(rows.map((row) => row.callId));
+  // Whoever pressed its button reads why it goes, where it was.
+  list.rows.forEach((row, at) => {
+    if (isGone(refusals.get(row.callId)?.refusal)) rows.splice(Math.min(at, rows.length), 0, row);
+  });
   const answeredAt = new Map([...list.answeredAt].filter(([, at]) => at > told.askedAt));
-  // What a refusal said is on the row itself once the list has caught up with it.
-  const refusals = new Map([...list.refusals].filter(([callId]) => open.has(callId) && isNewer(callId)));
   return { ...list, rows, total, answeredAt, refusals };
+}
+
+/** The refusals that a list asked for at a moment leaves to be told. That somebody else has it, a newer list tells itself. */
+function stillTold(list: Worklist, askedAt: number): Worklist["refusals"] {
+  return new Map(
+    [...list.refusals].filter(([, { refusal, at }]) => {
+      if (refusal.kind === "claimed") return at > askedAt;
+      return askedAt - at < (isGone(refusal) ? LEAVES_MS : TOLD_MS);
+    }),
+  );
 }
 
 function refused(list: Worklist, callId: string, refusal: Refusal, now: number): Worklist {
   const settled = settle(list, callId, now);
-  if (refusal.kind === "closed" || refusal.kind === "unknown") return remove(settled, callId);
-  const refusals = new Map(settled.refusals).set(callId, refusal);
   const row = settled.rows.find((row) => row.callId === callId);
-  if (refusal.kind !== "claimed" || row === undefined) return { ...settled, refusals };
-  return replace(
-    { ...settled, refusals },
-    { ...row, claimedBy: refusal.by ?? row.claimedBy, claimedAt: refusal.at ?? row.claimedAt },
-  );
+  if (row === undefined) return settled;
+  const told = { ...settled, refusals: new Map(settled.refusals).set(callId, { refusal, at: now }) };
+  if (isGone(refusal)) return { ...told, total: told.total - 1 };
+  if (refusal.kind !== "claimed") return told;
+  return replace(told, {
+    ...row,
+    claimedBy: refusal.by ?? row.claimedBy,
+    claimedAt: refusal.at ?? row.claimedAt,
+  });
 }
 
 function settle(list: Worklist, callId: string, now: number): Worklist {
@@ -114,44 +135,6 @@ function without<T>(map: ReadonlyMap<string, T>, key: string): ReadonlyMap<strin
   const rest = new Map(map);
   rest.delete(key);
   return rest;
-}
-
-/** A row as it is shown: with what was asked for as if it were done. */
-export interface ShownRow {
-  row: MissedCall;
-  pending: Action | null;
-  refusal: Refusal | null;
-}
-
-export function shown(list: Worklist): ShownRow[] {
-  return list.rows.map((row) => {
-    const pending = list.pending.get(row.callId);
-    const refusal = list.refusals.get(row.callId) ?? null;
-    if (pending === undefined) return { row, pending: null, refusal };
-    const { action, by, at } = pending;
-    if (action === "claim") return { row: { ...row, claimedBy: by, claimedAt: at }, pending: action, refusal };
-    if (action === "release") return { row: { ...row, claimedBy: null, claimedAt: null }, pending: action, refusal };
-    return { row, pending: action, refusal };
-  });
-}
-
-export const MISSED_FILTERS = ["all", "free", "mine", "overdue"] as const;
-export type MissedFilter = (typeof MISSED_FILTERS)[number];
-
-export function isOverdue(row: MissedCall, now: number): boolean {
-  return Date.parse(row.dueAt) < now;
-}
-
-export function chosen(
-  rows: readonly ShownRow[],
-  by: { filter: MissedFilter; queue: string | null; me: string; now: number },
-): ShownRow[] {
-  return rows.filter(({ row }) => {
-    if (by.queue !== null && row.skill !== by.queue) return false;
-    if (by.filter === "free") return row.claimedBy === null;
-    if (by.filter === "mine") return row.claimedBy === by.me;
-    return by.filter === "all" || isOverdue(row, by.now);
-  });
 }
 
 /** What an answer that is no success means for an action. */

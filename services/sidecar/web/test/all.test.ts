@@ -4,5 +4,7 @@ import "./alerts.test.ts";
 import "./lists.test.ts";
 import "./page.test.ts";
 import "./plots.test.ts";
+import "./sessions.test.ts";
+import "./trust.test.ts";
 import "./words.test.ts";
 import "./worklist.test.ts";

@@ -5,7 +5,6 @@ import { test } from "node:test";
 import { BoardCopy } from "../src/board.ts";
 import { BoardClock, duration } from "../src/clock.ts";
 import type { Board } from "../src/contract.ts";
-import { lastTruth, type LiveState } from "../src/live.ts";
 import { sha256 } from "../src/sha256.ts";
 import { SseParser } from "../src/sse.ts";
 
@@ -112,18 +111,27 @@ test("a collection is the same array until one of its members changes", () => {
   assert.equal(copy.agents().length, 0);
 });
 
-test("the last truth is the last word of a dead line, or the moment since which the board is stale", () => {
-  const clock = new BoardClock();
-  const base: LiveState = {
-    line: "live",
-    brokenSince: null,
-    freshness: { ...empty },
-    board: null,
-    clock,
-    mismatches: 0,
-  };
-  assert.equal(lastTruth(base), null);
-  const since = "2026-03-02T03:30:00.000Z";
-  assert.equal(lastTruth({ ...base, freshness: { ...empty, stale: true, staleSince: since } }), Date.parse(since));
-  assert.equal(lastTruth({ ...base, line: "disconnected", brokenSince: 5 }), 5);
+test("what the provider's streams last told is part of the board, and of its root", () => {
+  const producer = (name: string, second: number) => ({
+    producer: name,
+    receivedAt: `2026-03-02T03:29:${second}.000Z`,
+    occurredAt: `2026-03-02T03:29:${second - 1}.000Z`,
+  });
+  const [agents, calls] = [producer("agent-event", 31), producer("call-event", 44)];
+  const copy = BoardCopy.of({ ...empty, producers: [agents, calls] });
+  assert.notEqual(copy.root(), BoardCopy.of(empty).root());
+  const built = BoardCopy.of(empty);
+  built.apply([
+    { op: "set", path: "producers/call-event", value: calls },
+    { op: "set", path: "producers/agent-event", value: agents },
+  ]);
+  assert.equal(built.root(), copy.root());
+  assert.equal(copy.heardAt(), calls.receivedAt, "whichever spoke last");
+});
+
+test("a server that names no producers was last heard when its watermark came", () => {
+  const receivedAt = "2026-03-02T03:29:31.000Z";
+  const watermark = { ...empty.watermark, occurredAt: receivedAt, receivedAt };
+  assert.equal(BoardCopy.of({ ...empty, watermark }).heardAt(), receivedAt);
+  assert.equal(BoardCopy.of(empty).heardAt(), null);
 });

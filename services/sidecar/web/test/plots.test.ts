@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import type { Interval, MetricsRow } from "../src/api-contract.ts";
-import { addDays, busyHours, dayRange, dayStart, hourTicks, iso, localDate, pieces } from "../src/day.ts";
+import { addDays, busyHours, dayRange, dayStart, hourTicks, isDate, iso, localDate } from "../src/day.ts";
+import { countersOf } from "../src/hooks/metrics.ts";
 import { dialable, percent } from "../src/format.ts";
 import { countTicks, linear } from "../src/plot/scale.ts";
 import { bars, levels } from "../src/plot/series.ts";
@@ -64,13 +65,9 @@ test("a plot shows the hours in which something happened, and never a sliver", (
   assert.ok(busyHours(day, []).to > busyHours(day, []).from);
 });
 
-test("a day in pieces has no gap and no overlap, and nothing of the time to come", () => {
-  const day = dayRange("2026-03-29", "Europe/Berlin");
-  const all = pieces(day, 4 * HOUR, Infinity);
-  assert.deepEqual([all[0]?.from, all.at(-1)?.to], [day.from, day.to]);
-  for (let at = 1; at < all.length; at++) assert.equal(all[at]?.from, all[at - 1]?.to);
-  assert.equal(pieces(day, 4 * HOUR, day.from + 5 * HOUR).length, 2);
-  assert.deepEqual(pieces(day, 4 * HOUR, day.from - 1), []);
+test("whoever types a year asks for no year in between", () => {
+  assert.deepEqual(["0002-03-04", "0202-03-04", "2026-3-4", "", "2026-13-01"].map(isDate), Array(5).fill(false));
+  assert.ok(isDate("2026-03-04"));
 });
 
 test("labels of hours stay few", () => {
@@ -117,6 +114,13 @@ test("a bar's parts are its calls; a quarter-hour without calls has none", () =>
   const [bar] = found;
   assert.ok(bar !== undefined);
   assert.equal(bar.answered + bar.missed + bar.shortAbandoned + bar.inProgress, bar.offered);
+});
+
+test("a queue's counters are the sum of its rows, and nothing where it has none", () => {
+  const { offered, answered, missed, serviceLevel } = countersOf([metrics(1, 3, 1, 2), metrics(2, 4, 0, 4)], 20);
+  assert.deepEqual([offered, answered, missed], [8, 7, 1]);
+  assert.deepEqual(serviceLevel, { answeredWithin: 6, denominator: 8, thresholdSeconds: 20 });
+  assert.equal(countersOf([], 20).serviceLevel.denominator, 0);
 });
 
 test("intervals are cut to the day and to the present; the open one is told", () => {

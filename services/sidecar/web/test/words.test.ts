@@ -2,9 +2,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { address } from "../src/api.ts";
-import { formatRoute, PAGES, parseRoute } from "../src/route.ts";
+import { chooses, formatRoute, PAGES, parseRoute } from "../src/route.ts";
 import { en } from "../src/strings/en.ts";
-import { fill, languages } from "../src/strings/index.ts";
+import { formFor } from "../src/strings/forms.ts";
+import { fill, fillFor, languages } from "../src/strings/index.ts";
 
 /** Every text by its path. */
 function texts(value: unknown, path = ""): Map<string, string> {
@@ -58,7 +59,8 @@ test("gaps are filled, and one without a value stays to be seen", () => {
 test("a place survives the address bar, whatever is in an id", () => {
   for (const page of PAGES) {
     for (const id of [null, "agent.one", "a/b?c&d=e#f", "é"]) {
-      const route = { page, agent: id, call: id };
+      const choices = id === null ? {} : { queue: id, date: "2026-03-02" };
+      const route = { page, agent: id, call: id, choices };
       assert.deepEqual(parseRoute(formatRoute(route)), route);
     }
   }
@@ -72,4 +74,25 @@ test("a query leaves out what is not asked for", () => {
     "/api/calls?from=2026-03-02T00%3A00%3A00.000Z&limit=20",
   );
   assert.equal(address("/api/calls", {}), "/api/calls");
+});
+
+test("a choice is made, made anew, and taken back", () => {
+  const made = chooses(chooses({}, "queue", "OPD"), "missed", "mine");
+  assert.deepEqual(made, { queue: "OPD", missed: "mine" });
+  assert.deepEqual(chooses(made, "queue", "Billing"), { queue: "Billing", missed: "mine" });
+  assert.deepEqual(chooses(chooses(made, "queue", null), "missed", ""), {});
+  assert.deepEqual(parseRoute("#live?queue=OPD&nonsense=1").choices, { queue: "OPD" });
+});
+
+test("one is not many, as each language tells them apart", () => {
+  const forms = { one: "one", other: "many" };
+  assert.deepEqual(
+    [0, 1, 2].map((count) => formFor(forms, count, "en")),
+    ["many", "one", "many"],
+  );
+  // Hindi counts nought as one.
+  assert.equal(formFor(forms, 0, "hi"), "one");
+  assert.equal(fillFor(1, en.alert.overdueMissedCalls, { value: 1 }), "1 missed call overdue");
+  assert.equal(fillFor(2, en.alert.overdueMissedCalls, { value: 2 }), "2 missed calls overdue");
+  assert.equal(fillFor(2, "{value}%", { value: 2 }), "2%");
 });

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import type { MissedCall } from "../src/api-contract.ts";
-import { chosen, emptyWorklist, type Event, reduce, refusalOf, shown, type Worklist } from "../src/worklist.ts";
+import { emptyWorklist, type Event, reduce, type Refusal, refusalOf, type Worklist } from "../src/worklist.ts";
+import { chosen, counted, emptiness, shown } from "../src/worklist-shown.ts";
 
 const row = (callId: string, more: Partial<MissedCall> = {}): MissedCall => ({
   callId,
@@ -84,15 +85,23 @@ test("a waived call goes, and an older list does not bring it back", () => {
   assert.deepEqual(ids(reduce(stale, loaded(30, row("b")))), ["b"]);
 });
 
-test("what is closed or gone leaves the list, whoever closed it", () => {
+const refusedWith = (kind: "closed" | "unknown" | "unavailable" | "forbidden", now: number): Event => ({
+  kind: "refused",
+  callId: "a",
+  refusal: { kind } as Refusal,
+  now,
+});
+
+test("what is closed or gone stays where it was until that could be read, counted no more", () => {
   for (const kind of ["closed", "unknown"] as const) {
-    const list = after(loaded(0, row("a"), row("b")), claim("a"), {
-      kind: "refused",
-      callId: "a",
-      refusal: { kind },
-      now: 5,
-    });
-    assert.deepEqual([ids(list), list.total, list.refusals.size], [["b"], 1, 0]);
+    const list = after(loaded(0, row("a"), row("b")), claim("a"), refusedWith(kind, 20));
+    assert.deepEqual([ids(list), list.total, shown(list)[0]?.isGone], [["a", "b"], 1, true]);
+    const older = reduce(list, loaded(10, row("a"), row("b")));
+    assert.deepEqual([ids(older), older.total], [["a", "b"], 1], "a list from before does not bring it back");
+    const newer = reduce(older, loaded(5000, row("b")));
+    assert.deepEqual([ids(newer), newer.total, shown(newer)[0]?.refusal?.kind], [["a", "b"], 1, kind]);
+    const later = reduce(newer, loaded(7000, row("b")));
+    assert.deepEqual([ids(later), later.total, later.refusals.size], [["b"], 1, 0]);
   }
 });
 
@@ -101,16 +110,21 @@ test("a call that is being acted on is not asked for twice", () => {
   assert.equal(reduce(once, { kind: "asked", callId: "a", action: "release", by: ME, at: AT }), once);
 });
 
-test("a refusal is told until the list has caught up, or the next attempt", () => {
-  const refused = after(loaded(0, row("a")), claim("a"), {
-    kind: "refused",
-    callId: "a",
-    refusal: { kind: "unavailable" },
-    now: 20,
-  });
+test("why nothing was done is told for some time, or until the next attempt", () => {
+  for (const kind of ["unavailable", "forbidden"] as const) {
+    const refused = after(loaded(0, row("a")), claim("a"), refusedWith(kind, 20));
+    assert.equal(reduce(refused, loaded(1000, row("a"))).refusals.size, 1, "the list itself says nothing of it");
+    assert.equal(reduce(refused, loaded(14_000, row("a"))).refusals.size, 1);
+    assert.equal(reduce(refused, loaded(16_000, row("a"))).refusals.size, 0);
+    assert.equal(reduce(refused, claim("a")).refusals.size, 0);
+  }
+});
+
+test("that somebody else has it is told until the list says so itself", () => {
+  const refusal: Refusal = { kind: "claimed", by: "meera", at: AT };
+  const refused = after(loaded(0, row("a")), claim("a"), { kind: "refused", callId: "a", refusal, now: 20 });
   assert.equal(reduce(refused, loaded(10, row("a"))).refusals.size, 1);
   assert.equal(reduce(refused, loaded(30, row("a"))).refusals.size, 0);
-  assert.equal(reduce(refused, claim("a")).refusals.size, 0);
 });
 
 test("a list never touches what is still being asked for", () => {
@@ -143,6 +157,24 @@ test("rows are chosen by who has them, by queue, and by what is overdue", () => 
   assert.deepEqual(of("mine"), ["mine"]);
   assert.deepEqual(of("overdue"), ["late"]);
   assert.deepEqual(of("all", "Billing"), ["late"]);
+});
+
+test("of a list that is not here as a whole, counts come from the server, or are told as at least", () => {
+  const first = [row("free"), row("mine", { claimedBy: ME }), row("late", { dueAt: "2026-03-02T03:00:00.000Z" })];
+  const by = { queue: null, me: ME, now: Date.parse("2026-03-02T04:00:00.000Z") };
+  const whole = after(loaded(0, ...first));
+  assert.deepEqual(counted(whole, by, null), { all: "3", free: "2", mine: "1", overdue: "1" });
+  const part = reduce(emptyWorklist, { kind: "loaded", rows: first, total: 612, askedAt: 0 });
+  assert.deepEqual(counted(part, by, null), { all: "612", free: "2+", mine: "1+", overdue: "1+" });
+  const summary = { open: 612, overdue: 540, claimed: 12, oldestMissedAt: null };
+  assert.deepEqual(counted(part, by, summary), { all: "612", free: "600", mine: "1+", overdue: "540" });
+});
+
+test("nobody is praised for a list that is behind, or for calls that were never missed", () => {
+  assert.equal(emptiness(3, 9), "behind");
+  assert.equal(emptiness(0, 9), "emptied");
+  assert.equal(emptiness(0, 0), "none");
+  assert.equal(emptiness(null, 0), "none");
 });
 
 test("every answer that is no success has a meaning", () => {

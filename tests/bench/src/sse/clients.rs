@@ -42,19 +42,20 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    /// Connects, one client after the other in each thread. Blocks.
-    pub(super) fn connect(sidecar: SocketAddr, token: &str, count: usize, pace: Pace) -> Result<Self> {
+    /// Connects, one client after the other in each thread, with the tokens in turn. Blocks.
+    pub(super) fn connect(sidecar: SocketAddr, tokens: &[String], count: usize, pace: Pace) -> Result<Self> {
         make_room(count)?;
         let (connected, all_connected) = mpsc::channel();
         let mut threads = Vec::new();
         for thread in 0..THREADS {
             let own = count / THREADS + usize::from(thread < count % THREADS);
             let (begin, begun) = oneshot::channel();
-            let (request, connected) = (request(token), connected.clone());
+            let requests: Vec<Vec<u8>> = tokens.iter().map(|token| request(token)).collect();
+            let connected = connected.clone();
             let run = move || -> Result<Latencies> {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
                 runtime.block_on(LocalSet::new().run_until(async {
-                    let (outcome, clients) = match connect(sidecar, &request, own).await {
+                    let (outcome, clients) = match connect(sidecar, &requests, own).await {
                         Ok(clients) => (Ok(()), clients),
                         Err(error) => (Err(error), Vec::new()),
                     };
@@ -107,10 +108,10 @@ struct Client {
     seen: u64,
 }
 
-async fn connect(sidecar: SocketAddr, request: &[u8], count: usize) -> Result<Vec<Client>> {
+async fn connect(sidecar: SocketAddr, requests: &[Vec<u8>], count: usize) -> Result<Vec<Client>> {
     let mut buffer = vec![0; BUFFER];
     let mut clients = Vec::with_capacity(count);
-    for number in 1..=count {
+    for (number, request) in (1..=count).zip(requests.iter().cycle()) {
         let connected = timeout(PATIENCE, Client::connect(sidecar, request, &mut buffer)).await;
         clients.push(connected.context("no snapshot in time")?.with_context(|| format!("client {number} of {count}"))?);
     }

@@ -113,7 +113,7 @@ impl Deltas {
                 latencies.record(delay, due.elapsed());
             }
             if index % pace.rate == 0 {
-                runtime.block_on(self.store.beat(Some(Lag { facts: 0, millis: 0 })))?;
+                runtime.block_on(self.store.beat(Some(Lag::default())))?;
             }
         }
         Ok(latencies.sample(Duration::ZERO))

@@ -265,8 +265,8 @@ impl Bench<'_> {
     ) -> Result<(Sample, Sample, (Duration, u64))> {
         let pace = self.pace(self.options.deltas);
         let sidecar = self.services.workspace(SHARED)?.sidecar_listen;
-        let token = self.services.token(SHARED)?.to_owned();
-        let clients = spawn_blocking(move || Clients::connect(sidecar, &token, clients, pace)).await??;
+        let tokens = self.services.tokens(SHARED, clients)?;
+        let clients = spawn_blocking(move || Clients::connect(sidecar, &tokens, clients, pace)).await??;
         let (began, begun) = tokio::sync::oneshot::channel();
         let (deltas, runtime) = (deltas.clone(), Handle::current());
         let making = spawn_blocking(move || -> Result<(Sample, Sample)> {

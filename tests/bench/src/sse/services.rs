@@ -7,11 +7,14 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Stdio,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result, bail};
-use helix_kit::config::{Config, WorkspaceConfig};
+use helix_kit::{
+    auth::{Role, Signer, sidecar_kid},
+    config::{Config, WorkspaceConfig},
+};
 use tokio::{
     process::{Child, Command},
     time::sleep,
@@ -29,6 +32,11 @@ const LOOK: Duration = Duration::from_millis(50);
 pub(super) const WATCHED: &str = "ramaiah";
 /// Whose board many clients share.
 pub(super) const SHARED: &str = "global";
+
+/// A sidecar takes at most 50 streams of one person.
+const STREAMS_OF_ONE: usize = 40;
+/// Longer than a run.
+const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
 /// A running stack. Dropping it kills the processes that were started here; [`crate::stack::remove`] ends the rest.
 #[derive(Debug)]
@@ -108,6 +116,18 @@ impl Services {
     pub(super) fn token(&self, slug: &str) -> Result<&str> {
         let name = format!("HELIX_TOKEN_{}_SUPERVISOR", slug.to_ascii_uppercase());
         self.env.get(&name).map(String::as_str).context(name)
+    }
+
+    /// Tokens of as many supervisors as so many clients need, signed as the sidecar signs.
+    pub(super) fn tokens(&self, slug: &str, clients: usize) -> Result<Vec<String>> {
+        let key = &self.workspace(slug)?.signing_key;
+        let signer = Signer::from_file(&self.config.auth.issuer, &sidecar_kid(slug), key)?;
+        let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())?;
+        let sign = |number: usize| {
+            let person = format!("watcher.{number}@{slug}.example");
+            Ok(signer.sign(&person, slug, Role::Supervisor, None, now, LIFETIME)?)
+        };
+        (0..clients.div_ceil(STREAMS_OF_ONE).max(1)).map(sign).collect()
     }
 
     /// The process of the broker, where the status tells.

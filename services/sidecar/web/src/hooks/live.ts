@@ -3,10 +3,12 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { LiveBoard } from "../live.ts";
 
 /** Follows the board; redraws at most once a frame, however many deltas come. */
-export function useLive(token: string, refused: (status: number) => void): LiveBoard {
+export function useLive(bearer: () => string, refused: (status: number) => void): LiveBoard {
   const [, redraw] = useState(0);
   const live = useRef<LiveBoard | null>(null);
   const pending = useRef(false);
+  const told = useRef(refused);
+  told.current = refused;
   if (live.current === null) {
     const changed = () => {
       if (pending.current) return;
@@ -18,7 +20,7 @@ export function useLive(token: string, refused: (status: number) => void): LiveB
         redraw((count) => count + 1);
       });
     };
-    live.current = new LiveBoard(token, changed, refused);
+    live.current = new LiveBoard(bearer, changed, (status) => told.current(status));
   }
   useEffect(() => {
     live.current?.start();

@@ -1,11 +1,13 @@
 import { useMemo, useRef } from "preact/hooks";
 
-import type { MissedCall, Workspace } from "../api-contract.ts";
+import type { MissedCall, MissedSummary, Workspace } from "../api-contract.ts";
 import { type Bound, bounds, type Readings, serviceLevelReading } from "../alerts.ts";
 import type { BoardCopy } from "../board.ts";
 import type { BoardClock } from "../clock.ts";
+import { useHelix } from "../context.ts";
 import type { Today, Waiting } from "../contract.ts";
-import { isOverdue } from "../worklist.ts";
+import { todayOf } from "../today.ts";
+import { isOverdue } from "../worklist-shown.ts";
 
 const DEFAULT_SERVICE_LEVEL_SECONDS = 20;
 const DEFAULT_GOAL = 80;
@@ -22,6 +24,8 @@ const nothing: Readings = {
 
 export interface Overview {
   today: Today | null;
+  /** Nothing has happened yet on this day. */
+  isNew: boolean;
   /** Who waits longest comes first. */
   waiting: readonly Waiting[];
   /** Seconds within which an answer meets the service level. */
@@ -38,9 +42,18 @@ export function useOverview(
   board: BoardCopy,
   clock: BoardClock,
   workspace: Workspace | null,
+  summary: MissedSummary | null,
+  /** All open missed calls, where they are here: an older server sums nothing up. */
   missed: readonly MissedCall[] | null,
 ): Overview {
-  const today = board.today();
+  const { day, session } = useHelix();
+  const counters = board.today();
+  const { occurredAt } = board.watermark();
+  const shown = useMemo(
+    () => (counters === null ? null : todayOf(counters, occurredAt, day, session.zone)),
+    [counters, occurredAt, day],
+  );
+  const today = shown?.counters ?? null;
   const unordered = board.waiting();
   const waiting = useMemo(() => [...unordered].sort((one, other) => one.since.localeCompare(other.since)), [unordered]);
   const threshold =
@@ -57,10 +70,10 @@ export function useOverview(
       noneReady: isSomebodyReady ? 0 : waiting.length,
       waitingCallers: waiting.length,
       serviceLevel: today === null ? null : serviceLevelReading(today.serviceLevel),
-      overdueMissedCalls: missed === null ? null : missed.filter((row) => isOverdue(row, now)).length,
+      overdueMissedCalls: summary?.overdue ?? missed?.filter((row) => isOverdue(row, now)).length ?? null,
       openMissedCalls: board.openMissedCalls(),
     };
   };
   const read = useRef(() => current.current()).current;
-  return { today, waiting, threshold, goal, bounds: all, read };
+  return { today, isNew: shown?.isNew ?? false, waiting, threshold, goal, bounds: all, read };
 }

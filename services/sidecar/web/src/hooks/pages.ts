@@ -1,48 +1,54 @@
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 
-import type { CallRow } from "../api-contract.ts";
 import { ApiError, type Query } from "../api.ts";
+import { type CallPage, continued, renewed } from "../call-pages.ts";
 import { useHelix } from "../context.ts";
-
-interface Page {
-  calls: CallRow[];
-  nextCursor: string | null;
-}
+import { type Polled, usePolled } from "./polled.ts";
 
 export interface CallPages {
-  key: string;
-  calls: CallRow[];
-  nextCursor: string | null;
-  /** Null while an answer is awaited or was had; else the status, 0 where nothing answered. */
+  /** The first page, which is kept fresh. */
+  polled: Polled<CallPage>;
+  page: CallPage | null;
+  /** Of the last attempt to read on: its status, 0 where nothing answered. */
   failed: number | null;
   busy: boolean;
+  more: () => void;
 }
 
-/** Calls page by page: the first for each query, the rest when asked for. */
-export function useCallPages(query: Query): [CallPages, () => void] {
+/** Calls page by page: the first for each query, and again every so often; the rest when asked for. */
+export function useCallPages(query: Query, every: number): CallPages {
   const { api } = useHelix();
   const key = JSON.stringify(query);
-  const [state, setState] = useState<CallPages>({ key: "", calls: [], nextCursor: null, failed: null, busy: true });
-  const ask = async (before: CallRow[], cursor: string | null, signal: AbortSignal) => {
-    setState({ key, calls: before, nextCursor: cursor, failed: null, busy: true });
+  const polled = usePolled(`calls ${key}`, (signal) => api.get<CallPage>("/api/calls", query, signal), every);
+  const [held, setHeld] = useState<{ key: string; page: CallPage } | null>(null);
+  const [on, setOn] = useState<{ busy: boolean; failed: number | null }>({ busy: false, failed: null });
+  const abort = useRef(new AbortController());
+  useEffect(() => {
+    abort.current = new AbortController();
+    setOn({ busy: false, failed: null });
+    return () => abort.current.abort();
+  }, [key]);
+  useEffect(() => {
+    const fresh = polled.data;
+    if (fresh !== null) setHeld((known) => ({ key, page: known?.key === key ? renewed(known.page, fresh) : fresh }));
+  }, [polled.data]);
+  const page = held?.key === key ? held.page : null;
+
+  const more = async () => {
+    const cursor = page?.nextCursor ?? null;
+    if (on.busy || cursor === null) return;
+    const { signal } = abort.current;
+    setOn({ busy: true, failed: null });
     try {
-      const page = await api.get<Page>("/api/calls", { ...query, cursor }, signal);
-      if (!signal.aborted)
-        setState({ key, calls: [...before, ...page.calls], nextCursor: page.nextCursor, failed: null, busy: false });
+      const next = await api.get<CallPage>("/api/calls", { ...query, cursor }, signal);
+      if (signal.aborted) return;
+      setHeld((known) =>
+        known?.key === key && known.page.nextCursor === cursor ? { key, page: continued(known.page, next) } : known,
+      );
+      setOn({ busy: false, failed: null });
     } catch (error) {
-      const failed = error instanceof ApiError ? error.status : 0;
-      if (!signal.aborted) setState({ key, calls: before, nextCursor: cursor, failed, busy: false });
+      if (!signal.aborted) setOn({ busy: false, failed: error instanceof ApiError ? error.status : 0 });
     }
   };
-  const [abort, setAbort] = useState(() => new AbortController());
-  useEffect(() => {
-    const own = new AbortController();
-    setAbort(own);
-    void ask([], null, own.signal);
-    return () => own.abort();
-  }, [key]);
-  const more = () => {
-    if (!state.busy) void ask(state.calls, state.nextCursor, abort.signal);
-  };
-  return [state, more];
+  return { polled, page, failed: on.failed, busy: on.busy, more: () => void more() };
 }

@@ -1,8 +1,7 @@
 import { hourAndMinute } from "../clock.ts";
 import type { Span } from "../day.ts";
-import { useWidth } from "../hooks/width.ts";
 import { fill, strings } from "../strings/index.ts";
-import { EDGE, HEIGHT, PlotFrame, TimeAxis, ValueAxis } from "./frame.tsx";
+import { EDGE, HEIGHT, PlotFrame, TimeAxis, usePlotWidth, ValueAxis } from "./frame.tsx";
 import { countTicks, linear } from "./scale.ts";
 import type { CallsBar } from "./series.ts";
 
@@ -47,7 +46,7 @@ export interface CallsPlotProps {
 }
 
 export function CallsPlot({ bars, span, zone, isQuiet }: CallsPlotProps) {
-  const [ref, width] = useWidth<SVGSVGElement>(520);
+  const [ref, width] = usePlotWidth();
   const most = Math.max(4, ...bars.map((bar) => bar.offered));
   const ticks = countTicks(most, 4);
   const x = linear([span.from, span.to], [EDGE.left, width - EDGE.right]);

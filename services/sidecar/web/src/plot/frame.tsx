@@ -1,12 +1,22 @@
-import type { ComponentChildren } from "preact";
-import { useId, useState } from "preact/hooks";
+import { type ComponentChildren, createContext } from "preact";
+import { useContext, useId, useState } from "preact/hooks";
 
 import { hourAndMinute } from "../clock.ts";
 import { hourTicks, type Span } from "../day.ts";
+import { useWidth } from "../hooks/width.ts";
 import { strings } from "../strings/index.ts";
 import type { Scale } from "./scale.ts";
 
 export const HEIGHT = 176;
+/** How much larger than usual plots are drawn: on a wall they are read from afar. */
+export const PlotScale = createContext(1);
+
+/** The width a plot is drawn in, in its own units, and where to measure it. */
+export function usePlotWidth(): [{ current: SVGSVGElement | null }, number] {
+  const [ref, width] = useWidth<SVGSVGElement>(520);
+  return [ref, Math.round(width / useContext(PlotScale))];
+}
+
 export const EDGE = { left: 38, right: 18, top: 10, bottom: 22 };
 
 /** A plot with its title, what it says in words, and the same as a table. */
@@ -22,6 +32,7 @@ export function PlotFrame(props: {
 }) {
   const [asTable, setAsTable] = useState(false);
   const id = useId();
+  const scale = useContext(PlotScale);
   return (
     <figure class="plot" data-testid={props.testid}>
       <figcaption>
@@ -45,7 +56,7 @@ export function PlotFrame(props: {
         class={asTable ? "gone" : ""}
         role="img"
         aria-labelledby={`${id}t ${id}d`}
-        height={HEIGHT}
+        height={HEIGHT * scale}
         viewBox={`0 0 ${props.width} ${HEIGHT}`}
       >
         <title id={`${id}t`}>{props.title}</title>

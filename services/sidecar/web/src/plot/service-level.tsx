@@ -1,9 +1,8 @@
 import { hourAndMinute } from "../clock.ts";
 import type { Span } from "../day.ts";
 import { percent } from "../format.ts";
-import { useWidth } from "../hooks/width.ts";
 import { fill, strings } from "../strings/index.ts";
-import { EDGE, HEIGHT, PlotFrame, TimeAxis, ValueAxis } from "./frame.tsx";
+import { EDGE, HEIGHT, PlotFrame, TimeAxis, usePlotWidth, ValueAxis } from "./frame.tsx";
 import { linear } from "./scale.ts";
 import type { LevelPoint } from "./series.ts";
 
@@ -49,7 +48,7 @@ export interface ServiceLevelPlotProps {
 }
 
 export function ServiceLevelPlot({ points, span, zone, goal, isQuiet }: ServiceLevelPlotProps) {
-  const [ref, width] = useWidth<SVGSVGElement>(520);
+  const [ref, width] = usePlotWidth();
   const x = linear([span.from, span.to], [EDGE.left, width - EDGE.right]);
   const y = linear([0, 100], [HEIGHT - EDGE.bottom, EDGE.top]);
   const last = points[points.length - 1];

@@ -1,4 +1,9 @@
-// Every text of the page, in English. A further language is a file like this one, entered in index.ts.
+// Every text of the page, in English. A further language is a file like this one, entered in index.ts. Texts with a number of
+// which there may be one have two forms.
+
+import type { Forms } from "./forms.ts";
+
+const forms = (one: string, other: string): Forms => ({ one, other });
 
 export const en = {
   monitor: "Live monitor",
@@ -12,6 +17,8 @@ export const en = {
   signInHeldOff: "Too many attempts. Wait a moment, then try again.",
   signInUnreachable: "The server cannot be reached. Try again in a moment.",
   sessionEnded: "Your session has ended. Please sign in again.",
+  endsAt: "Your sign-in ends at {time}, and cannot be renewed from here.",
+  signInAgain: "Sign in again",
   wrongWorkspace: "That sign-in belongs to another hospital.",
   loading: "Loading the board…",
 
@@ -31,6 +38,17 @@ export const en = {
   live: "Live",
   stale: "Stale since {time}",
   disconnected: "Disconnected since {time}",
+  quiet: "Quiet since {time}",
+  quietNote: forms(
+    "nothing from the provider although {count} call is up. What you see may still be true.",
+    "nothing from the provider although {count} calls are up. What you see may still be true.",
+  ),
+  ended: "Sign-in has ended",
+  endedNote: "The board stands still as it was at {time}.",
+  trust: { disconnected: "Disconnected", stale: "Stale", ended: "Signed out" },
+  lastHeard: "last event {time}",
+  lastHeardTitle: "When the provider last told anything",
+  producer: { "agent-event": "agents", "call-event": "calls", "missed-call": "call summaries" } as Record<string, string>,
   staleNote: "What you see may be behind: {reasons}.",
   disconnectedNote: "The board stands still. Trying to connect again…",
   staleReason: {
@@ -38,8 +56,10 @@ export const en = {
     projector: "the live projector is silent",
     lag: "events are waiting to be shown",
     ingest: "new events cannot arrive at the moment",
+    quiet: "the provider sends nothing",
   } as Record<string, string>,
-  lag: "{facts} events behind, {seconds} s",
+  lag: forms("{facts} event behind, {seconds} s", "{facts} events behind, {seconds} s"),
+  daysAndHours: "{days} d {hours} h",
   asOf: "as of {time}",
   loadingPart: "Loading…",
   notLoaded: "This could not be loaded. Trying again…",
@@ -52,15 +72,18 @@ export const en = {
   alert: {
     longestWait: "Longest wait {value}",
     noneReady: "{value} waiting, and no agent is ready",
-    waitingCallers: "{value} callers wait",
+    waitingCallers: forms("{value} caller waits", "{value} callers wait"),
     serviceLevel: "Service level {value}%",
-    overdueMissedCalls: "{value} missed calls overdue",
-    openMissedCalls: "{value} missed calls open",
+    overdueMissedCalls: forms("{value} missed call overdue", "{value} missed calls overdue"),
+    openMissedCalls: forms("{value} missed call open", "{value} missed calls open"),
   },
   bound: { above: "limit {value}", below: "goal {value}" },
 
   // Counters
+  alertsOfAll: "all queues",
   today: "Today",
+  noEventsYet: "No events yet today: the day begins at zero. The last event was on {time}.",
+  ofQueue: "{queue} alone, as of {time}",
   offered: "Offered",
   answered: "Answered",
   missed: "Missed",
@@ -108,6 +131,7 @@ export const en = {
   sortBy: "Sort by",
   agentSort: { name: "Name", state: "State", time: "Longest in state" },
   noAgents: "No agents have been seen yet",
+  agentsOfQueue: "without calls of other queues",
   noAgentsFound: "No agent fits these filters",
   openAgent: "{name}: {state}. Open the day",
   presumed: "presumed",
@@ -136,9 +160,13 @@ export const en = {
 
   // The worklist of missed calls
   worklist: "Missed calls to call back",
-  worklistEmpty: "Every missed call has been worked. Well done.",
+  worklistEmpty: {
+    emptied: "Every missed call has been worked. Well done.",
+    none: "No missed call waits to be called back",
+    behind: "The board counts open missed calls that are not in this list yet",
+  },
   worklistNone: "No missed call fits these filters",
-  worklistMore: "The {count} most urgent of {total} are shown.",
+  worklistMore: "The first {count} of {total} are listed.",
   missedFilter: { all: "All", free: "Free", mine: "Mine", overdue: "Overdue" },
   missedFilterTitle: "Show missed calls",
   missedSort: { priority: "Priority", due: "Due first", missedAt: "Newest" },
@@ -156,8 +184,8 @@ export const en = {
   callBack: "Call back",
   callBackFor: "Call back {caller}",
   copy: "Copy number",
-  copied: "Number copied",
-  copyFailed: "The number could not be copied",
+  copied: "Copied",
+  copyFailed: "Not copied",
   mine: "yours since {time}",
   claimedBy: "claimed by {name} at {time}",
   claimedByNobody: "claimed by somebody else",
@@ -178,6 +206,7 @@ export const en = {
   waiveReasons: ["Reached another way", "Wrong number", "Spam or test call", "Asked not to be called"],
   waiveHint: "The reason is kept with your name.",
   waiveDo: "Waive",
+  waiving: "Waiving…",
   cancel: "Cancel",
   close: "Close",
 
@@ -219,7 +248,7 @@ export const en = {
   wrapUpTime: "Wrap-up time",
   signedIn: "Signed in",
   aht: "Average handling time",
-  ahtOf: "talk, hold and wrap-up of {handled} calls",
+  ahtOf: forms("talk, hold and wrap-up of {handled} call", "talk, hold and wrap-up of {handled} calls"),
   occupancy: "Occupancy",
   occupancyOf: "busy, of busy and ready",
   utilisation: "Utilisation",
@@ -242,6 +271,8 @@ export const en = {
   noCallsFound: "No call fits these filters",
   more: "Show more",
   refresh: "Refresh",
+  notRead: "This could not be loaded.",
+  retry: "Try again",
   call: "Call",
   callId: "Call id",
   answeredAt: "Answered",
@@ -250,9 +281,22 @@ export const en = {
   campaign: "Campaign",
   disposition: "Disposition",
   hangupBy: "Hung up by",
+  hangup: {
+    UserHangup: "the caller",
+    AgentHangup: "the agent",
+    "Agent Disconnect": "the agent",
+    SystemHangup: "the exchange",
+  } as Record<string, string>,
   recording: "Recording",
   listen: "Open the recording",
   conflicts: "Sources disagree on",
+  conflict: {
+    call_seconds: "how long the call was",
+    ended_before_start: "whether it ended after it began",
+    status: "whether it was answered",
+    talk_seconds: "how long was talked",
+  } as Record<string, string>,
+  unanswered: "Not answered",
   legs: "Legs",
   leg: "Leg",
   transferred: "transferred",
@@ -270,15 +314,18 @@ export const en = {
     help: "This help",
     live: "Live page",
     calls: "List of calls",
-    wall: "Wall display; Escape leaves it",
+    wall: "Wall display",
     find: "Find an agent",
     missed: "Missed calls",
     agents: "Agents",
     theme: "Light or dark",
   },
+  escape: "Leaves the wall display, closes a dialog; works always",
+  leaveWall: "Leave the wall display",
   legend: "What the signs mean",
   legendPresumed: "A dashed border and the word “presumed”: Helix concluded it, the provider has not said so.",
   legendStale: "Grey with “as of”: what was true then; what is true now is not known.",
+  legendQuiet: "“Quiet”: calls are up and every line is whole, but the provider sends nothing. What is shown may still be true.",
 };
 
 export type Strings = typeof en;

@@ -3,6 +3,7 @@
 
 import { storedLanguage } from "../settings.ts";
 import { en, type Strings } from "./en.ts";
+import { formFor, type Forms } from "./forms.ts";
 
 interface Language {
   /** What its readers call it. */
@@ -43,4 +44,9 @@ export async function speak(name: string): Promise<void> {
 /** Fills `{name}` in a text. */
 export function fill(text: string, values: Record<string, string | number>): string {
   return text.replace(/\{(\w+)\}/g, (whole, name: string) => String(values[name] ?? whole));
+}
+
+/** Fills a text that has forms, or one that has not, by a number. */
+export function fillFor(count: number, text: string | Forms, values: Record<string, string | number>): string {
+  return fill(typeof text === "string" ? text : formFor(text, count, language), values);
 }

@@ -63,6 +63,7 @@ export function AgentDay({ agentId }: { agentId: string }) {
       <section>
         <h3>{strings.callsOfDay}</h3>
         <PagedCalls
+          isToday={date === day}
           query={{ agentId, from: iso(range.from), to: iso(range.to), limit: CALLS_A_PAGE }}
           withAgent={false}
           label={strings.callsOfDay}

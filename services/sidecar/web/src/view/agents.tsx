@@ -27,16 +27,20 @@ function stateChips(counts: Record<AgentState, number>, shown: AgentState | null
 }
 
 export function Agents(props: { agents: readonly Agent[]; calls: readonly Call[]; queue: string | null }) {
-  const { clock, go, session } = useHelix();
-  const [state, setState] = useState<AgentState | null>(null);
+  const { clock, go, session, choices, choose } = useHelix();
   const [text, setText] = useState("");
-  const [sort, setSort] = useState<AgentSort>("name");
+  const state = AGENT_STATES.find((name) => name === choices.state) ?? null;
+  const sort: AgentSort = AGENT_SORTS.find((name) => name === choices.sort) ?? "name";
   const { agents, calls, queue } = props;
   const callOf = useMemo(() => new Map(calls.map((call) => [call.callId, call])), [calls]);
-  const counts = useMemo(() => countStates(agents), [agents]);
+  const ofQueue = useMemo(
+    () => listAgents(agents, callOf, { state: null, text: "", queue }, sort),
+    [agents, queue === null ? null : callOf, queue, sort],
+  );
+  const counts = useMemo(() => countStates(ofQueue), [ofQueue]);
   const listed = useMemo(
-    () => listAgents(agents, callOf, { state, text, queue }, sort),
-    [agents, queue === null ? null : callOf, state, text, queue, sort],
+    () => listAgents(ofQueue, callOf, { state, text, queue: null }, sort),
+    [ofQueue, state, text, sort],
   );
   const open = useMemo(
     () => (session.role !== "agent" ? (agentId: string) => go({ agent: agentId }) : null),
@@ -44,6 +48,7 @@ export function Agents(props: { agents: readonly Agent[]; calls: readonly Call[]
   );
   const tools = (
     <div class="tools">
+      {queue !== null && <small class="of-queue">{strings.agentsOfQueue}</small>}
       <input
         type="search"
         data-testid="find-agent"
@@ -57,17 +62,17 @@ export function Agents(props: { agents: readonly Agent[]; calls: readonly Call[]
         testid="sort-agents"
         value={sort}
         options={AGENT_SORTS.map((name) => [name, strings.agentSort[name]] as const)}
-        choose={(name) => setSort(name as AgentSort)}
+        choose={(name) => choose("sort", name === "name" ? null : name)}
       />
     </div>
   );
   return (
-    <Panel id="agents" title={strings.agents} count={agents.length} tools={tools}>
+    <Panel id="agents" title={strings.agents} count={ofQueue.length} tools={tools}>
       <Chips
         title={strings.filter}
         chips={stateChips(counts, state)}
         value={state}
-        choose={(chosen) => setState(chosen === state ? null : chosen)}
+        choose={(chosen) => choose("state", chosen === state ? null : chosen)}
       />
       {listed.length === 0 ? (
         <p class="none">{agents.length === 0 ? strings.noAgents : strings.noAgentsFound}</p>

@@ -1,15 +1,17 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 
 import { type Alert, alertName, type Bound, firing, type Readings } from "../alerts.ts";
-import { duration } from "../clock.ts";
 import { useHelix } from "../context.ts";
 import { pageNow } from "../hooks/polled.ts";
-import { fill, strings } from "../strings/index.ts";
+import { fill, fillFor, strings } from "../strings/index.ts";
+import { announce } from "../announcer.ts";
+import { tellTitle } from "../title.ts";
+import { lasted } from "../when.ts";
 import { useTicking } from "./ticking.tsx";
 
 /** The reading as people read it: a wait as a time, a ratio cut to whole percent. */
 function worded(alert: Alert, value: number): string {
-  return alert.metric === "longestWait" ? duration(value * 1000) : String(Math.floor(value));
+  return alert.metric === "longestWait" ? lasted(value * 1000) : String(Math.floor(value));
 }
 
 function boundOf(alert: Alert): string {
@@ -17,13 +19,24 @@ function boundOf(alert: Alert): string {
   return fill(strings.bound[alert.side], { value: worded(alert, alert.value) + unit });
 }
 
+function textOf(alert: Alert): string {
+  return fillFor(Math.floor(alert.reading), strings.alert[alert.metric], { value: worded(alert, alert.reading) });
+}
+
 const keyOf = (alert: Alert): string => `${alert.metric} ${alert.side}`;
 /** What comes and goes is not said again within this time. */
 const QUIET_MS = 60_000;
 
+export interface AlertsProps {
+  bounds: readonly Bound[];
+  read: () => Readings;
+  /** What else is shown is of one queue; alerts never are. */
+  ofAll?: boolean;
+}
+
 /** What passes its bound now. Read twice a second; announced only when an alert comes. */
-export function Alerts({ bounds, read }: { bounds: readonly Bound[]; read: () => Readings }) {
-  const { announce, truth } = useHelix();
+export function Alerts({ bounds, read, ofAll = false }: AlertsProps) {
+  const { truth } = useHelix();
   const [alerts, setAlerts] = useState<Alert[]>([]);
   const key = alerts.map(keyOf).join(" ");
   const saidAt = useRef(new Map<string, number>());
@@ -46,13 +59,11 @@ export function Alerts({ bounds, read }: { bounds: readonly Bound[]; read: () =>
     const fresh = alerts.filter((alert) => now - (saidAt.current.get(keyOf(alert)) ?? -Infinity) > QUIET_MS);
     for (const alert of alerts) saidAt.current.set(keyOf(alert), now);
     if (fresh.length > 0 && truth === null) {
-      announce(
-        fresh.map((alert) => fill(strings.alert[alert.metric], { value: worded(alert, alert.reading) })).join(". "),
-      );
+      announce(fresh.map(textOf).join(". "));
     }
-    document.title = `${alerts.length > 0 ? `▲ ${alerts.length} · ` : ""}Helix · ${strings.monitor}`;
+    tellTitle({ alerts: alerts.length });
   }, [key]);
-  useEffect(() => () => void (document.title = `Helix · ${strings.monitor}`), []);
+  useEffect(() => () => tellTitle({ alerts: 0 }), []);
   if (alerts.length === 0) return null;
   return (
     <section class="alerts" aria-label={strings.alerts} data-testid="alerts">
@@ -60,10 +71,11 @@ export function Alerts({ bounds, read }: { bounds: readonly Bound[]; read: () =>
         {alerts.map((alert) => (
           <li key={keyOf(alert)} data-testid={`alert-${alertName(alert.metric)}`}>
             <span aria-hidden="true">▲</span>
-            <b>{fill(strings.alert[alert.metric], { value: worded(alert, alert.reading) })}</b>
+            <b>{textOf(alert)}</b>
             {alert.metric !== "noneReady" && alert.value > 0 && <small>{boundOf(alert)}</small>}
           </li>
         ))}
+        {ofAll && <li class="of-all">{strings.alertsOfAll}</li>}
       </ul>
     </section>
   );

@@ -3,7 +3,7 @@
 import { useEffect, useState } from "preact/hooks";
 
 import type { Session } from "../contract.ts";
-import { forgetToken, readSession, storedToken } from "../session.ts";
+import { keepToken, readSession, storedToken, takeTokenFromFragment } from "../session.ts";
 import { language, speak, strings } from "../strings/index.ts";
 import { LANGUAGE_CHOSEN } from "./choices.tsx";
 import { SignedIn } from "./signed-in.tsx";
@@ -24,42 +24,67 @@ function useLanguage(): string {
   return drawn;
 }
 
+const whyRefused = (status: number): string => (status === 403 ? strings.wrongWorkspace : strings.sessionEnded);
+
 export function App() {
   const spoken = useLanguage();
-  const [token, setToken] = useState(storedToken);
+  // An object each time: the same token given again is asked again.
+  const [given, setGiven] = useState({ token: storedToken() });
   const [session, setSession] = useState<Session | null>(null);
   const [notice, setNotice] = useState("");
 
   const leave = (why: string) => {
-    forgetToken();
+    keepToken(null);
     setSession(null);
-    setToken(null);
+    setGiven({ token: null });
     setNotice(why);
   };
 
+  // A link with a token may be opened in this very tab.
   useEffect(() => {
+    const moved = () => {
+      const token = takeTokenFromFragment();
+      if (token === null) return;
+      setNotice("");
+      setSession(null);
+      setGiven({ token });
+    };
+    addEventListener("hashchange", moved);
+    return () => removeEventListener("hashchange", moved);
+  }, []);
+
+  useEffect(() => {
+    const { token } = given;
     if (token === null) return;
+    let isOver = false;
     let timer: ReturnType<typeof setTimeout> | undefined;
     const ask = () => {
       readSession(token).then(
-        (found) => (found === null ? leave(strings.sessionEnded) : setSession(found)),
+        (found) => {
+          if (isOver) return;
+          if ("refused" in found) leave(whyRefused(found.refused));
+          else setSession(found);
+        },
         () => {
-          timer = setTimeout(ask, RETRY_MS);
+          if (!isOver) timer = setTimeout(ask, RETRY_MS);
         },
       );
     };
     ask();
-    return () => clearTimeout(timer);
-  }, [token]);
+    return () => {
+      isOver = true;
+      clearTimeout(timer);
+    };
+  }, [given]);
 
-  if (token === null) {
+  if (given.token === null) {
     return (
       <SignIn
         key={spoken}
         notice={notice}
-        signedIn={(given) => {
+        signedIn={(token) => {
           setNotice("");
-          setToken(given);
+          setGiven({ token });
         }}
       />
     );
@@ -71,6 +96,6 @@ export function App() {
       </p>
     );
   }
-  const refused = (status: number) => leave(status === 403 ? strings.wrongWorkspace : strings.sessionEnded);
-  return <SignedIn key={spoken} token={token} session={session} refused={refused} signOut={() => leave("")} />;
+  const refused = (status: number) => leave(whyRefused(status));
+  return <SignedIn key={spoken} session={session} refused={refused} signOut={() => leave("")} />;
 }

@@ -1,15 +1,15 @@
 import type { ComponentChildren } from "preact";
 
 import type { CallDetail } from "../api-contract.ts";
-import { duration, timeOfDay } from "../clock.ts";
+import { duration } from "../clock.ts";
 import { useHelix } from "../context.ts";
-import { localDate } from "../day.ts";
 import { usePolled } from "../hooks/polled.ts";
 import { strings } from "../strings/index.ts";
 import { Direction } from "./calls.tsx";
 import { Dialog } from "./dialog.tsx";
 import { FactTable, LegTable } from "./call-parts.tsx";
 import { PolledNote } from "./panel.tsx";
+import { dayAndTime } from "../when.ts";
 import { Presumed } from "./presumed.tsx";
 
 const EVERY_MS = 10_000;
@@ -35,11 +35,9 @@ function Recording({ address }: { address: string | null }) {
 }
 
 function About({ call }: { call: CallDetail }) {
-  const { session, nameOf } = useHelix();
+  const { session, nameOf, day } = useHelix();
   const at = (moment: string | null): string =>
-    moment === null
-      ? "–"
-      : `${localDate(Date.parse(moment), session.zone)} ${timeOfDay(Date.parse(moment), session.zone)}`;
+    moment === null ? "–" : dayAndTime(Date.parse(moment), day, session.zone);
   const time = (seconds: number | null): string => (seconds === null ? "–" : duration(seconds * 1000));
   return (
     <dl class="entries">
@@ -59,12 +57,16 @@ function About({ call }: { call: CallDetail }) {
       <Entry name={strings.holdTime}>{time(call.holdSeconds)}</Entry>
       <Entry name={strings.wrapUpTime}>{time(call.wrapUpSeconds)}</Entry>
       <Entry name={strings.disposition}>{call.disposition}</Entry>
-      <Entry name={strings.hangupBy}>{call.hangupBy}</Entry>
+      <Entry name={strings.hangupBy}>{call.hangupBy && (strings.hangup[call.hangupBy] ?? call.hangupBy)}</Entry>
       <Entry name={strings.campaign}>{call.campaign}</Entry>
       <Entry name={strings.recording}>
         <Recording address={call.recordingUrl} />
       </Entry>
-      {call.conflicts.length > 0 && <Entry name={strings.conflicts}>{call.conflicts.join(", ")}</Entry>}
+      {call.conflicts.length > 0 && (
+        <Entry name={strings.conflicts}>
+          {call.conflicts.map((word) => strings.conflict[word] ?? word).join(", ")}
+        </Entry>
+      )}
       <Entry name={strings.callId}>
         <code>{call.callId}</code>
       </Entry>

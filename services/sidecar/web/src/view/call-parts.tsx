@@ -1,14 +1,22 @@
 import type { FactPlace, Leg } from "../api-contract.ts";
-import { duration, timeOfDay } from "../clock.ts";
+import { duration } from "../clock.ts";
 import { useHelix } from "../context.ts";
 import { strings } from "../strings/index.ts";
+import { dayAndTime } from "../when.ts";
+
+/** What came of a leg; the provider's own word where it is none of ours. */
+function outcomeOf({ outcome, status }: Leg): string | null {
+  const known: Record<string, string> = { ...strings.outcome, unanswered: strings.unanswered };
+  return outcome === null ? status : (known[outcome] ?? outcome);
+}
 
 const time = (seconds: number | null): string => (seconds === null ? "–" : duration(seconds * 1000));
 
 export function LegTable({ legs }: { legs: readonly Leg[] }) {
-  const { session, nameOf } = useHelix();
+  const { session, nameOf, day } = useHelix();
   if (legs.length === 0) return null;
-  const at = (moment: string | null): string => (moment === null ? "–" : timeOfDay(Date.parse(moment), session.zone));
+  const at = (moment: string | null): string => 
+    moment === null ? "–" : dayAndTime(Date.parse(moment), day, session.zone);
   return (
     <section>
       <h3>{strings.legs}</h3>
@@ -38,7 +46,7 @@ export function LegTable({ legs }: { legs: readonly Leg[] }) {
                 </th>
                 <td>{leg.agentId === null ? "–" : nameOf(leg.agentId)}</td>
                 <td>
-                  {[leg.outcome ?? leg.status, leg.transferred === true ? strings.transferred : null]
+                  {[outcomeOf(leg), leg.transferred === true ? strings.transferred : null]
                     .filter(Boolean)
                     .join(", ") || "–"}
                 </td>
@@ -58,7 +66,8 @@ export function LegTable({ legs }: { legs: readonly Leg[] }) {
 
 /** Where in the log what is shown comes from. */
 export function FactTable({ facts }: { facts: readonly FactPlace[] }) {
-  const { session } = useHelix();
+  const { session, day } = useHelix();
+  const at = (moment: string): string => dayAndTime(Date.parse(moment), day, session.zone);
   return (
     <section>
       <h3>{strings.facts}</h3>
@@ -79,8 +88,8 @@ export function FactTable({ facts }: { facts: readonly FactPlace[] }) {
                 <th scope="row" title={fact.id}>
                   {fact.kind}
                 </th>
-                <td>{timeOfDay(Date.parse(fact.occurredAt), session.zone)}</td>
-                <td>{timeOfDay(Date.parse(fact.receivedAt), session.zone)}</td>
+                <td>{at(fact.occurredAt)}</td>
+                <td>{at(fact.receivedAt)}</td>
                 <td>
                   <code>
                     {fact.topic} / {fact.partition} / {fact.offset}

@@ -1,34 +1,44 @@
-import { timeOfDay } from "../clock.ts";
-import type { LiveState } from "../live.ts";
-import { lastTruth } from "../live.ts";
-import { fill, strings } from "../strings/index.ts";
+import { useHelix } from "../context.ts";
+import { fill, fillFor, strings } from "../strings/index.ts";
+import { lastTruth, type LiveState, type Trust, trustOf } from "../trust.ts";
+import { boardMoment } from "../when.ts";
 
 /** What is told of the connection: one word for machines, a line for people, and more where something is wrong. */
 interface Told {
-  word: "connecting" | "live" | "stale" | "disconnected";
+  word: Trust;
   line: string;
   note: string;
   lag: string;
 }
 
 function told(state: LiveState, zone: string): Told {
-  const { freshness } = state;
+  const { freshness, clock } = state;
+  const word = trustOf(state);
+  const moment = (at: number | null): string => (at === null ? "" : boardMoment(clock, at, zone));
   const truth = lastTruth(state);
-  const time = truth === null ? "" : timeOfDay(state.clock.boardTime(truth), zone);
-  if (state.line === "disconnected") {
-    return {
-      word: "disconnected",
-      line: fill(strings.disconnected, { time }),
-      note: strings.disconnectedNote,
-      lag: "",
-    };
+  const time = moment(truth);
+  switch (word) {
+    case "connecting":
+      return { word, line: strings.connecting, note: "", lag: "" };
+    case "live":
+      return { word, line: strings.live, note: "", lag: "" };
+    case "disconnected":
+      return { word, line: fill(strings.disconnected, { time }), note: strings.disconnectedNote, lag: "" };
+    case "ended":
+      return { word, line: strings.ended, note: fill(strings.endedNote, { time }), lag: "" };
+    case "quiet": {
+      const since = freshness?.staleSince ?? state.board?.heardAt() ?? null;
+      const count = state.board?.calls().length ?? 0;
+      const line = fill(strings.quiet, { time: moment(since === null ? clock.server() : Date.parse(since)) });
+      return { word, line, note: fillFor(count, strings.quietNote, { count }), lag: "" };
+    }
+    case "stale": {
+      const reasons = freshness?.staleReasons.map((reason) => strings.staleReason[reason] ?? reason).join("; ") ?? "";
+      const { lagFacts: facts, lagSeconds: seconds } = freshness?.watermark ?? { lagFacts: 0, lagSeconds: 0 };
+      const lag = facts > 0 ? `${fillFor(facts, strings.lag, { facts, seconds })}.` : "";
+      return { word, line: fill(strings.stale, { time }), note: fill(strings.staleNote, { reasons }), lag };
+    }
   }
-  if (freshness === null) return { word: "connecting", line: strings.connecting, note: "", lag: "" };
-  if (truth === null) return { word: "live", line: strings.live, note: "", lag: "" };
-  const reasons = freshness.staleReasons.map((reason) => strings.staleReason[reason] ?? reason).join("; ");
-  const { lagFacts, lagSeconds } = freshness.watermark;
-  const lag = lagFacts > 0 ? `${fill(strings.lag, { facts: lagFacts, seconds: lagSeconds })}.` : "";
-  return { word: "stale", line: fill(strings.stale, { time }), note: fill(strings.staleNote, { reasons }), lag };
 }
 
 export function Connection({ state, zone }: { state: LiveState; zone: string }) {
@@ -49,15 +59,55 @@ export function Connection({ state, zone }: { state: LiveState; zone: string }) 
 }
 
 /** Why the page cannot be trusted now. The lag, which moves all the time, is for eyes only. */
-export function Banner({ state, zone }: { state: LiveState; zone: string }) {
+export function Banner({ state, zone, signOut }: { state: LiveState; zone: string; signOut: () => void }) {
   const { word, line, note, lag } = told(state, zone);
   if (note === "") return null;
   return (
     <p class={`banner ${word}`} data-testid="banner">
       <span role="alert">
-        <strong>{line}.</strong> {note}
+        <strong>
+          {line}
+          {word === "quiet" ? ":" : "."}
+        </strong>{" "}
+        {note}
       </span>{" "}
       <span aria-hidden="true">{lag}</span>
+      {word === "ended" && (
+        <button class="main" data-testid="sign-in-again" onClick={signOut}>
+          {strings.signInAgain}
+        </button>
+      )}
+    </p>
+  );
+}
+
+/** Says in time that the sign-in ends, where it could not be made to last. */
+export function Ending({ endsAt, zone, signOut }: { endsAt: number | null; zone: string; signOut: () => void }) {
+  const { clock, trust } = useHelix();
+  if (endsAt === null || trust === "ended") return null;
+  return (
+    <p class="banner quiet" role="alert" data-testid="sign-in-ends">
+      {fill(strings.endsAt, { time: boardMoment(clock, endsAt, zone) })}{" "}
+      <button class="quiet" onClick={signOut}>
+        {strings.signInAgain}
+      </button>
+    </p>
+  );
+}
+
+/** When the provider last told anything, and in the title which of its streams told it. */
+export function LastHeard({ state, zone }: { state: LiveState; zone: string }) {
+  const { board, clock } = state;
+  const heardAt = board?.heardAt() ?? null;
+  if (board === null || heardAt === null) return null;
+  const moment = (at: string): string => boardMoment(clock, Date.parse(at), zone);
+  const streams = board
+    .producers()
+    .map(({ producer, receivedAt }) => `${strings.producer[producer] ?? producer} ${moment(receivedAt)}`);
+  const title = [strings.lastHeardTitle, ...streams].join("\n");
+  return (
+    <p class="last-heard" data-testid="last-heard" title={title}>
+      {fill(strings.lastHeard, { time: moment(heardAt) })}
     </p>
   );
 }

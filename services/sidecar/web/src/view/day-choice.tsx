@@ -1,4 +1,4 @@
-import { addDays } from "../day.ts";
+import { addDays, FIRST_DATE, isDate } from "../day.ts";
 import { strings } from "../strings/index.ts";
 
 /** A day, and its neighbours. */
@@ -18,8 +18,9 @@ export function DayChoice({ date, last, choose }: { date: string; last: string; 
         aria-label={strings.date}
         data-testid="date"
         value={date}
+        min={FIRST_DATE}
         max={last}
-        onChange={(event) => event.currentTarget.value !== "" && choose(event.currentTarget.value)}
+        onChange={({ currentTarget: { value } }) => isDate(value) && value <= last && choose(value)}
       />
       <button
         class="quiet"

@@ -1,7 +1,7 @@
 import type { Performance } from "../api-contract.ts";
 import { duration } from "../clock.ts";
 import { NONE, percent } from "../format.ts";
-import { fill, strings } from "../strings/index.ts";
+import { fillFor, strings } from "../strings/index.ts";
 
 function Figure({ name, value, note }: { name: string; value: string | number; note?: string }) {
   return (
@@ -26,7 +26,7 @@ export function Figures({ day }: { day: Performance }) {
       <Figure name={strings.handled} value={day.handled} />
       <Figure name={strings.offeredCalls} value={day.offered} />
       <Figure name={strings.missedCalls} value={day.missed} />
-      <Figure name={strings.aht} value={average} note={fill(strings.ahtOf, { handled: aht.handled })} />
+      <Figure name={strings.aht} value={average} note={fillFor(aht.handled, strings.ahtOf, { handled: aht.handled })} />
       <Figure
         name={strings.occupancy}
         value={percent(occupancy.numerator, occupancy.denominator)}

@@ -1,10 +1,10 @@
 import { useState } from "preact/hooks";
 
 import { useHelix } from "../context.ts";
-import type { LiveState } from "../live.ts";
 import { formatRoute, type Page } from "../route.ts";
 import { strings } from "../strings/index.ts";
-import { Banner, Connection } from "./connection.tsx";
+import type { LiveState } from "../trust.ts";
+import { Banner, Connection, Ending, LastHeard } from "./connection.tsx";
 import { LanguageChoice, ThemeChoice } from "./choices.tsx";
 import { Clock } from "./ticking.tsx";
 
@@ -12,12 +12,14 @@ export interface HeaderProps {
   state: LiveState;
   page: Page;
   pages: readonly Page[];
+  /** When the sign-in ends, where that is near. */
+  endsAt: number | null;
   signOut: () => void;
   help: () => void;
 }
 
-export function Header({ state, page, pages, signOut, help }: HeaderProps) {
-  const { session } = useHelix();
+export function Header({ state, page, pages, endsAt, signOut, help }: HeaderProps) {
+  const { session, choices } = useHelix();
   // On a phone only: elsewhere there is room for all of them.
   const [isOpen, setOpen] = useState(false);
   return (
@@ -26,17 +28,19 @@ export function Header({ state, page, pages, signOut, help }: HeaderProps) {
         <div class="top">
           <img src="/favicon.svg" alt="" width="28" height="28" />
           <h1 data-testid="hospital">{session.workspaceName}</h1>
+          <LastHeard state={state} zone={session.zone} />
           <Connection state={state} zone={session.zone} />
           <Clock clock={state.clock} zone={session.zone} title={strings.boardTime} />
         </div>
-        <Banner state={state} zone={session.zone} />
+        <Banner state={state} zone={session.zone} signOut={signOut} />
+        <Ending endsAt={endsAt} zone={session.zone} signOut={signOut} />
       </div>
       <div class="bar">
         <nav aria-label={strings.pages}>
           {pages.map((name) => (
             <a
               key={name}
-              href={formatRoute({ page: name, agent: null, call: null })}
+              href={formatRoute({ page: name, agent: null, call: null, choices })}
               aria-current={name === page ? "page" : undefined}
               data-testid={`page-${name}`}
             >

@@ -20,7 +20,7 @@ export function HelpDialog({ close }: { close: () => void }) {
   const [on, setOn] = useState(storedShortcuts);
   const names = Object.keys(KEYS) as (keyof typeof KEYS)[];
   return (
-    <Dialog title={strings.helpTitle} testid="help-dialog" close={close}>
+    <Dialog title={strings.helpTitle} testid="help-dialog" timeless close={close}>
       <label class="switch">
         <input
           type="checkbox"
@@ -42,11 +42,18 @@ export function HelpDialog({ close }: { close: () => void }) {
             <dd>{strings.shortcut[name]}</dd>
           </div>
         ))}
+        <div>
+          <dt>
+            <kbd>Esc</kbd>
+          </dt>
+          <dd>{strings.escape}</dd>
+        </div>
       </dl>
       <h3>{strings.legend}</h3>
       <ul class="notes">
         <li>{strings.legendPresumed}</li>
         <li>{strings.legendStale}</li>
+        <li>{strings.legendQuiet}</li>
       </ul>
     </Dialog>
   );

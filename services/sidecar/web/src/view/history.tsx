@@ -3,23 +3,21 @@ import { useMemo, useState } from "preact/hooks";
 import { OUTCOMES } from "../api-contract.ts";
 import type { Agent } from "../contract.ts";
 import { useHelix } from "../context.ts";
-import { dayRange, iso } from "../day.ts";
+import { dayRange, isDate, iso } from "../day.ts";
 import { strings } from "../strings/index.ts";
 import { DayChoice } from "./day-choice.tsx";
 import { PagedCalls } from "./paged-calls.tsx";
+import { AsOf } from "./panel.tsx";
 import { Select } from "./select.tsx";
 
 const CALLS_A_PAGE = 50;
 
 /** Calls of a day, found by what they were. */
 export function History({ agents }: { agents: readonly Agent[] }) {
-  const { day, session } = useHelix();
-  const [chosen, setChosen] = useState<string | null>(null);
-  const [direction, setDirection] = useState("");
-  const [outcome, setOutcome] = useState("");
-  const [agentId, setAgentId] = useState("");
+  const { day, session, choices, choose } = useHelix();
   const [round, setRound] = useState(0);
-  const date = chosen ?? day;
+  const { direction = "", outcome = "", handler: agentId = "" } = choices;
+  const date = choices.date !== undefined && isDate(choices.date) && choices.date <= day ? choices.date : day;
   const range = useMemo(() => dayRange(date, session.zone), [date, session.zone]);
   const people = useMemo(
     () =>
@@ -36,28 +34,29 @@ export function History({ agents }: { agents: readonly Agent[] }) {
         <h2 id="history-title" tabIndex={-1}>
           {strings.callsPage}
         </h2>
+        <AsOf records />
         <div class="tools" role="group" aria-label={strings.filters}>
-          <DayChoice date={date} last={day} choose={(next) => setChosen(next === day ? null : next)} />
+          <DayChoice date={date} last={day} choose={(next) => choose("date", next === day ? null : next)} />
           <Select
             label={strings.directionColumn}
             testid="filter-direction"
             value={direction}
             options={[["", strings.anyDirection], ...directions]}
-            choose={setDirection}
+            choose={(name) => choose("direction", name)}
           />
           <Select
             label={strings.outcomeColumn}
             testid="filter-outcome"
             value={outcome}
             options={[["", strings.anyOutcome], ...outcomes]}
-            choose={setOutcome}
+            choose={(name) => choose("outcome", name)}
           />
           <Select
             label={strings.agent}
             testid="filter-agent"
             value={agentId}
             options={[["", strings.anyAgent], ...people]}
-            choose={setAgentId}
+            choose={(id) => choose("handler", id)}
           />
           <button class="quiet" data-testid="refresh" onClick={() => setRound(round + 1)}>
             {strings.refresh}
@@ -66,6 +65,7 @@ export function History({ agents }: { agents: readonly Agent[] }) {
       </div>
       <PagedCalls
         key={round}
+        isToday={date === day}
         query={{ from: iso(range.from), to: iso(range.to), direction, outcome, agentId, limit: CALLS_A_PAGE }}
         withAgent
         label={strings.callsPage}

@@ -1,19 +1,18 @@
+import { useEffect, useState } from "preact/hooks";
+
 import type { MissedCall } from "../api-contract.ts";
-import { hourAndMinute, timeOfDay } from "../clock.ts";
+import { announce } from "../announcer.ts";
 import { mayAct, useHelix } from "../context.ts";
-import { localDate } from "../day.ts";
 import { dialable } from "../format.ts";
-import { fill, language, strings } from "../strings/index.ts";
-import type { Action, ShownRow } from "../worklist.ts";
+import { fill, strings } from "../strings/index.ts";
+import { dayAndTime } from "../when.ts";
+import type { Action } from "../worklist.ts";
+import type { ShownRow } from "../worklist-shown.ts";
 import { CallLink } from "./calls.tsx";
 import { Due } from "./ticking.tsx";
 
-/** With its date, where that is not today's. */
-function dayAndTime(at: number, today: string, zone: string): string {
-  const time = hourAndMinute(at, zone);
-  if (localDate(at, zone) === today) return time;
-  return `${new Intl.DateTimeFormat(language, { day: "numeric", month: "short", timeZone: zone }).format(at)} ${time}`;
-}
+/** For so long the button says what came of it. */
+const COPIED_MS = 3000;
 
 type Act = (action: Action, row: MissedCall) => void;
 
@@ -27,6 +26,7 @@ function Button(props: {
 }) {
   return (
     <button
+      type="button"
       class={props.main === true ? "main" : "quiet"}
       aria-label={props.about}
       aria-disabled={props.busy}
@@ -40,15 +40,25 @@ function Button(props: {
 
 /** Only who has claimed a missed call calls back: two people never ring the same patient. */
 function CallBack({ row }: { row: MissedCall }) {
-  const { announce, session } = useHelix();
+  const { session } = useHelix();
+  const [copied, setCopied] = useState<boolean | null>(null);
+  useEffect(() => {
+    if (copied === null) return;
+    const timer = setTimeout(() => setCopied(null), COPIED_MS);
+    return () => clearTimeout(timer);
+  }, [copied]);
   const number = row.caller === null || !session.seesCallers ? null : dialable(row.caller);
   if (number === null) return null;
   const copy = () => {
     // There is no clipboard on plain http; then saying so is all that can be done.
     const written = navigator.clipboard?.writeText(number) ?? Promise.reject(new Error("no clipboard"));
+    const tell = (done: boolean) => {
+      setCopied(done);
+      announce(done ? strings.copied : strings.copyFailed);
+    };
     written.then(
-      () => announce(strings.copied),
-      () => announce(strings.copyFailed),
+      () => tell(true),
+      () => tell(false),
     );
   };
   return (
@@ -62,8 +72,8 @@ function CallBack({ row }: { row: MissedCall }) {
         {strings.callBack}
       </a>
       {navigator.clipboard !== undefined && (
-        <button class="quiet" data-testid={`copy-${row.callId}`} onClick={copy}>
-          {strings.copy}
+        <button class={`quiet ${copied === false ? "bad" : ""}`} data-testid={`copy-${row.callId}`} onClick={copy}>
+          {copied === null ? strings.copy : copied ? strings.copied : strings.copyFailed}
         </button>
       )}
     </>
@@ -112,9 +122,10 @@ function Actions({ shown, isMine, act }: { shown: ShownRow; isMine: boolean; act
 
 /** Who has it, or why what was asked for was not done. */
 function Standing({ shown, isMine }: { shown: ShownRow; isMine: boolean }) {
-  const { session } = useHelix();
+  const { session, day } = useHelix();
   const { row, refusal } = shown;
-  const at = (moment: string | null): string => (moment === null ? "–" : timeOfDay(Date.parse(moment), session.zone));
+  const at = (moment: string | null): string =>
+    moment === null ? "–" : dayAndTime(Date.parse(moment), day, session.zone);
   if (refusal?.kind === "claimed") {
     const name = refusal.by ?? row.claimedBy;
     const text =
@@ -132,14 +143,18 @@ function Standing({ shown, isMine }: { shown: ShownRow; isMine: boolean }) {
 }
 
 export function MissedRow({ shown, act }: { shown: ShownRow; act: Act }) {
-  const { session, workspace, clock, day } = useHelix();
+  const { session, me, clock, day } = useHelix();
   const { row, pending } = shown;
-  const isMine = workspace !== null && row.claimedBy === workspace.me.subject;
+  const isMine = me !== null && row.claimedBy === me;
   const standing = pending !== null ? "pending" : row.claimedBy === null ? "free" : isMine ? "mine" : "claimed";
-  const missedAt = fill(strings.missedAt, { time: dayAndTime(Date.parse(row.missedAt), day, session.zone) });
+  const missedAt = fill(strings.missedAt, { time: dayAndTime(Date.parse(row.missedAt), day, session.zone, false) });
   const attempts = row.attempts > 0 ? fill(strings.attempts, { count: row.attempts }) : null;
   return (
-    <li class={`missed ${standing}`} data-testid={`missed-${row.callId}`} data-state={standing}>
+    <li
+      class={`missed ${standing}${shown.isGone ? " gone" : ""}`}
+      data-testid={`missed-${row.callId}`}
+      data-state={standing}
+    >
       <span class="priority" title={fill(strings.priority, { value: row.priority })}>
         <span class="unseen">{fill(strings.priority, { value: row.priority })}</span>
         <span aria-hidden="true">{row.priority}</span>
@@ -155,7 +170,7 @@ export function MissedRow({ shown, act }: { shown: ShownRow; act: Act }) {
         due={(time) => fill(strings.dueIn, { time })}
         overdue={(time) => fill(strings.overdueBy, { time })}
       />
-      {mayAct(session) && workspace !== null && <Actions shown={shown} isMine={isMine} act={act} />}
+      {mayAct(session) && me !== null && !shown.isGone && <Actions shown={shown} isMine={isMine} act={act} />}
     </li>
   );
 }

@@ -1,16 +1,18 @@
 import type { ComponentChildren } from "preact";
+import { useState } from "preact/hooks";
 
-import { timeOfDay } from "../clock.ts";
 import { useHelix } from "../context.ts";
-import type { Polled } from "../hooks/polled.ts";
-import { pageNow } from "../hooks/polled.ts";
+import { isLate, pageNow, type Polled } from "../hooks/polled.ts";
 import { fill, strings } from "../strings/index.ts";
+import { boardMoment } from "../when.ts";
+import { useTicking } from "./ticking.tsx";
 
-/** When what is shown was last known to be true, where that is past. */
-export function AsOf() {
-  const { truth, clock, session } = useHelix();
-  if (truth === null) return null;
-  return <span class="as-of">{fill(strings.asOf, { time: timeOfDay(clock.boardTime(truth), session.zone) })}</span>;
+/** When what is shown was last known to be true, where that is past: of the board, or of what is read from the records. */
+export function AsOf({ records = false }: { records?: boolean }) {
+  const { truth, recordsTruth, clock, session } = useHelix();
+  const since = records ? recordsTruth : truth;
+  if (since === null) return null;
+  return <span class="as-of">{fill(strings.asOf, { time: boardMoment(clock, since, session.zone) })}</span>;
 }
 
 export function Panel(props: {
@@ -18,6 +20,8 @@ export function Panel(props: {
   title: string;
   count?: number | undefined;
   tools?: ComponentChildren;
+  /** It is read from the records. */
+  records?: boolean;
   children: ComponentChildren;
 }) {
   return (
@@ -26,7 +30,7 @@ export function Panel(props: {
         <h2 id={`${props.id}-title`} tabIndex={-1}>
           {props.title} {props.count !== undefined && <span class="count">{props.count}</span>}
         </h2>
-        <AsOf />
+        <AsOf records={props.records === true} />
         {props.tools}
       </div>
       {props.children}
@@ -36,11 +40,24 @@ export function Panel(props: {
 
 /** What is to be said of an answer that is not here, or not of now; nothing where all is well. */
 export function PolledNote({ polled }: { polled: Polled<unknown> }) {
-  const { session } = useHelix();
-  if (polled.failed === null) return polled.data === null ? <p class="none">{strings.loadingPart}</p> : null;
-  if (polled.failed === 403) return <p class="none">{strings.notAllowed}</p>;
-  if (polled.failed === 404) return <p class="none">{strings.notFound}</p>;
-  if (polled.askedAt === null) return <p class="note bad">{strings.notLoaded}</p>;
-  const askedAt = Date.now() - (pageNow() - polled.askedAt);
-  return <p class="note bad">{fill(strings.notFresh, { time: timeOfDay(askedAt, session.zone) })}</p>;
+  const { session, clock } = useHelix();
+  const [late, setLate] = useState(false);
+  useTicking(() => {
+    const now = isLate(polled, pageNow());
+    if (now !== late) setLate(now);
+  });
+  const { askedAt, failed, data } = polled;
+  if (failed === 403) return <p class="none">{strings.notAllowed}</p>;
+  if (failed === 404) return <p class="none">{strings.notFound}</p>;
+  if (askedAt === null) {
+    if (failed === null) return data === null ? <p class="none">{strings.loadingPart}</p> : null;
+    return <p class="note bad">{strings.notLoaded}</p>;
+  }
+  if (failed === null && !late) return null;
+  const time = boardMoment(clock, clock.now() - (pageNow() - askedAt), session.zone);
+  return (
+    <p class="note bad" data-testid="not-fresh">
+      {fill(strings.notFresh, { time })}
+    </p>
+  );
 }

@@ -35,6 +35,7 @@ export function PerformancePage({ board, session }: { board: BoardCopy; session:
           <h2 id="day-title" tabIndex={-1}>
             {strings.performance}
           </h2>
+          <AsOf records />
         </div>
         <AgentDay agentId={agentId} />
       </section>

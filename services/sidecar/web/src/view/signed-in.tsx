@@ -7,13 +7,17 @@ import type { Session } from "../contract.ts";
 import { localDate } from "../day.ts";
 import { useLive } from "../hooks/live.ts";
 import { usePolled } from "../hooks/polled.ts";
-import { useRoute } from "../hooks/route.ts";
+import { useRenewal } from "../hooks/renewal.ts";
+import { type Navigation, useRoute } from "../hooks/route.ts";
 import { useShortcuts } from "../hooks/shortcuts.ts";
-import { lastTruth, type LiveState } from "../live.ts";
 import type { Page, Route } from "../route.ts";
+import { storedToken } from "../session.ts";
 import { applyTheme, storedTheme } from "../settings.ts";
 import { strings } from "../strings/index.ts";
+import { tellTitle } from "../title.ts";
+import { lastTruth, type LiveState, recordsTruth, trustOf } from "../trust.ts";
 import { AgentDialog } from "./agent-dialog.tsx";
+import { Announcer } from "./announcer.tsx";
 import { CallDialog } from "./call-dialog.tsx";
 import { Header } from "./header.tsx";
 import { HelpDialog, KEYS } from "./help.tsx";
@@ -26,7 +30,6 @@ import { Wall } from "./wall.tsx";
 const WORKSPACE_EVERY_MS = 300_000;
 
 interface SignedInProps {
-  token: string;
   session: Session;
   refused: (status: number) => void;
   signOut: () => void;
@@ -38,25 +41,38 @@ function pagesOf(session: Session): readonly Page[] {
   return session.agentId === null ? ["live", "calls", "wall"] : ["live", "calls", "performance", "wall"];
 }
 
+/** The token as it is now: it is renewed while the page is open. */
+const bearer = (): string => storedToken() ?? "";
+
+interface SharedProps {
+  session: Session;
+  state: LiveState;
+  route: Route;
+  navigation: Navigation;
+  refused: (status: number) => void;
+}
+
 /** The same value while what it is made of is the same: what is drawn from it is not drawn for nothing. */
-function useShared(props: SignedInProps, state: LiveState, go: Helix["go"], announce: Helix["announce"]): Helix {
-  const { token, session } = props;
-  const api = useMemo(() => new Api(token, props.refused), [token]);
-  const workspace = usePolled(
-    "workspace",
-    (signal) => api.get<Workspace>("/api/workspace", {}, signal),
-    WORKSPACE_EVERY_MS,
-  ).data;
+function useShared({ session, state, route, navigation, refused }: SharedProps): Helix {
+  const told = useRef(refused);
+  told.current = refused;
+  const api = useMemo(() => new Api(bearer, (status) => told.current(status)), []);
+  const load = (signal: AbortSignal) => api.get<Workspace>("/api/workspace", {}, signal);
+  const workspace = usePolled("workspace", load, WORKSPACE_EVERY_MS).data;
   const names = useRef(state.board);
   names.current = state.board;
   const { clock } = state;
-  const truth = lastTruth(state);
+  const trust = trustOf(state);
+  const [truth, records] = [lastTruth(state), recordsTruth(state)];
   const day = localDate(clock.provider(), session.zone);
+  const me = session.subject ?? workspace?.me.subject ?? null;
+  const { choices } = route;
   return useMemo(() => {
     const nameOf = (agentId: string): string =>
       names.current?.agents().find((agent) => agent.agentId === agentId)?.name ?? agentId;
-    return { api, session, workspace, clock, truth, day, go, announce, nameOf };
-  }, [api, session, workspace, truth, day]);
+    const trusted = { trust, truth, recordsTruth: records };
+    return { ...navigation, ...trusted, api, session, workspace, me, clock, day, choices, nameOf };
+  }, [session, workspace, me, trust, truth, records, day, JSON.stringify(choices)]);
 }
 
 function focusOn(selector: string): void {
@@ -65,8 +81,7 @@ function focusOn(selector: string): void {
   element?.scrollIntoView({ block: "start" });
 }
 
-function useKeys(page: Page, route: Route, go: Helix["go"], help: () => void): void {
-  const open = (next: Page) => go({ page: next, agent: null, call: null });
+function useKeys(page: Page, route: Route, open: (page: Page) => void, help: () => void): void {
   useShortcuts({
     [KEYS.help]: help,
     [KEYS.live]: () => open("live"),
@@ -83,36 +98,47 @@ function useKeys(page: Page, route: Route, go: Helix["go"], help: () => void): v
   });
 }
 
-export function SignedIn(props: SignedInProps) {
-  const { session, token, refused, signOut } = props;
-  const { state } = useLive(token, refused);
-  const [route, go] = useRoute();
-  const [isHelpOpen, setHelpOpen] = useState(false);
-  const [said, announce] = useState("");
-  const shared = useShared(props, state, go, announce);
+export function SignedIn({ session, refused, signOut }: SignedInProps) {
+  const [route, navigation] = useRoute();
   const pages = pagesOf(session);
   const page = pages.includes(route.page) ? route.page : (pages[0] ?? "live");
-  useKeys(page, route, go, () => setHelpOpen(true));
+  const isOnWall = page === "wall";
+  // Nobody stands before a wall to sign in: it keeps what it last showed, and says so.
+  const told = (status: number) => {
+    if (status === 401 && isOnWall && live.state.board !== null) live.end();
+    else refused(status);
+  };
+  const live = useLive(bearer, told);
+  const { state } = live;
+  const endsAt = useRenewal(session.expiresAt, state.clock, state.freshness !== null);
+  const [isHelpOpen, setHelpOpen] = useState(false);
+  const shared = useShared({ session, state, route, navigation, refused: told });
+  const open = (next: Page) => navigation.go({ page: next, agent: null, call: null });
+  useKeys(page, route, open, () => setHelpOpen(true));
   // What the page no longer knows it stops counting in the same moment.
   useLayoutEffect(tick, [shared.truth]);
-  useEffect(() => {
-    document.documentElement.classList.toggle("on-wall", page === "wall");
-  }, [page]);
+  useEffect(() => tellTitle({ trust: shared.trust }), [shared.trust]);
+  useEffect(() => () => tellTitle({ trust: "connecting" }), []);
   const { board } = state;
-  const isTrusted = state.line === "live" && state.freshness?.stale === false;
+  const isTrusted = shared.trust !== "connecting" && shared.truth === null;
   return (
     <HelixContext.Provider value={shared}>
-      <p class="unseen" role="status" data-testid="announcer">
-        {said}
-      </p>
-      {page === "wall" && board !== null ? (
-        <Wall board={board} state={state} />
+      <Announcer testid="announcer" />
+      {isOnWall && board !== null ? (
+        <Wall board={board} state={state} endsAt={endsAt} signOut={signOut} leave={() => open("live")} />
       ) : (
         <>
           <a class="skip" href="#board" onClick={(event) => (event.preventDefault(), focusOn("#board"))}>
             {strings.skip}
           </a>
-          <Header state={state} page={page} pages={pages} signOut={signOut} help={() => setHelpOpen(true)} />
+          <Header
+            state={state}
+            page={page}
+            pages={pages}
+            endsAt={endsAt}
+            signOut={signOut}
+            help={() => setHelpOpen(true)}
+          />
           <main
             id="board"
             tabIndex={-1}
@@ -128,9 +154,11 @@ export function SignedIn(props: SignedInProps) {
         </>
       )}
       {route.agent !== null && session.role !== "agent" && (
-        <AgentDialog key={route.agent} agentId={route.agent} close={() => go({ agent: null })} />
+        <AgentDialog key={route.agent} agentId={route.agent} close={() => navigation.close({ agent: null })} />
       )}
-      {route.call !== null && <CallDialog key={route.call} callId={route.call} close={() => go({ call: null })} />}
+      {route.call !== null && (
+        <CallDialog key={route.call} callId={route.call} close={() => navigation.close({ call: null })} />
+      )}
       {isHelpOpen && <HelpDialog close={() => setHelpOpen(false)} />}
     </HelixContext.Provider>
   );

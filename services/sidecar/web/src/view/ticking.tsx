@@ -2,7 +2,8 @@
 
 import { useLayoutEffect, useRef } from "preact/hooks";
 
-import { type BoardClock, duration, timeOfDay } from "../clock.ts";
+import { type BoardClock, timeOfDay } from "../clock.ts";
+import { lasted } from "../when.ts";
 
 const writers = new Set<() => void>();
 /** Writes every such text now, as when time has just stood still. */
@@ -43,7 +44,7 @@ function Ticking(props: {
 /** How long something has lasted by the provider's clock. */
 export function Since({ since, clock, testid }: { since: string; clock: BoardClock; testid?: string }) {
   const at = Date.parse(since);
-  return <Ticking class="since" dateTime={since} testid={testid} text={() => [duration(clock.provider() - at)]} />;
+  return <Ticking class="since" dateTime={since} testid={testid} text={() => [lasted(clock.provider() - at)]} />;
 }
 
 /** A wait, with what it means: within the threshold, beyond it, or far beyond. */
@@ -52,7 +53,7 @@ export function Wait(props: { since: string; clock: BoardClock; threshold: numbe
   const text = (): [string, string] => {
     const waited = props.clock.provider() - at;
     const seconds = waited / 1000;
-    return [duration(waited), seconds > 3 * props.threshold ? "late" : seconds > props.threshold ? "long" : "fine"];
+    return [lasted(waited), seconds > 3 * props.threshold ? "late" : seconds > props.threshold ? "long" : "fine"];
   };
   return <Ticking class="since wait" dateTime={props.since} testid={props.testid} text={text} />;
 }
@@ -67,7 +68,7 @@ export function Due(props: {
   const at = Date.parse(props.at);
   const text = (): [string, string] => {
     const left = at - props.clock.provider();
-    return left >= 0 ? [props.due(duration(left)), "fine"] : [props.overdue(duration(-left)), "late"];
+    return left >= 0 ? [props.due(lasted(left)), "fine"] : [props.overdue(lasted(-left)), "late"];
   };
   return <Ticking class="due" dateTime={props.at} text={text} />;
 }

@@ -1,10 +1,12 @@
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 
-import type { MissedCall } from "../api-contract.ts";
+import type { MissedCall, MissedSummary } from "../api-contract.ts";
 import { useHelix } from "../context.ts";
+import { useKeptFocus } from "../hooks/kept-focus.ts";
 import { MISSED_SORTS, type MissedSort, type WorklistHandle } from "../hooks/worklist.ts";
 import { fill, strings } from "../strings/index.ts";
-import { type Action, chosen, MISSED_FILTERS, type MissedFilter, shown } from "../worklist.ts";
+import type { Action } from "../worklist.ts";
+import { chosen, counted, emptiness, MISSED_FILTERS, type MissedFilter, refusalText, shown } from "../worklist-shown.ts";
 import { Chips } from "./chips.tsx";
 import { MissedRow } from "./missed-row.tsx";
 import { Panel, PolledNote } from "./panel.tsx";
@@ -14,43 +16,36 @@ import { WaiveDialog } from "./waive-dialog.tsx";
 
 const FIRST = 10;
 
-/** A button that was pressed goes when its row moves on: the focus then goes to the row's next button, or to the heading. */
-function useKeptFocus(): (callId: string) => void {
-  const acted = useRef<string | null>(null);
-  useEffect(() => {
-    if (acted.current === null || document.activeElement !== document.body) return;
-    const row = document.querySelector(`[data-testid="missed-${CSS.escape(acted.current)}"]`);
-    const next =
-      row?.querySelector<HTMLElement>(".actions a, .actions button") ?? document.getElementById("worklist-title");
-    next?.focus();
-  });
-  return (callId) => {
-    acted.current = callId;
-  };
-}
-
 export interface WorklistProps {
   worklist: WorklistHandle;
+  summary: MissedSummary | null;
   sort: MissedSort;
-  setSort: (sort: MissedSort) => void;
   queue: string | null;
+  /** As the board counts them: open ones, and those missed today. */
+  open: number | null;
+  missedToday: number;
 }
 
-export function WorklistPanel({ worklist, sort, setSort, queue }: WorklistProps) {
-  const { clock, workspace } = useHelix();
+export function WorklistPanel({ worklist, summary, sort, queue, open, missedToday }: WorklistProps) {
+  const { clock, me, choices, choose } = useHelix();
   const { list, polled, act } = worklist;
-  const [filter, setFilter] = useState<MissedFilter>("all");
+  const filter: MissedFilter = MISSED_FILTERS.find((name) => name === choices.missed) ?? "all";
   const [waiving, setWaiving] = useState<MissedCall | null>(null);
-  const keepFocus = useKeptFocus();
-  const me = workspace?.me.subject ?? "";
+  const keepFocus = useKeptFocus("missed-", "worklist-title");
   const rows = shown(list);
-  const of = (name: MissedFilter) => chosen(rows, { filter: name, queue, me, now: clock.provider() });
-  const found = of(filter);
+  const by = { queue, me: me ?? "", now: clock.provider() };
+  const found = chosen(rows, { ...by, filter });
+  const counts = counted(list, by, summary);
   const [listed, more] = useShortened(found, FIRST);
   const start = (action: Action, row: MissedCall) => {
     keepFocus(row.callId);
     if (action === "waive") setWaiving(row);
-    else act(action, row);
+    else void act(action, row);
+  };
+  const waive = async (row: MissedCall, reason: string): Promise<string | null> => {
+    const refusal = await act("waive", row, reason);
+    keepFocus(row.callId);
+    return refusal === null ? null : refusalText(refusal);
   };
   const tools = (
     <Select
@@ -58,45 +53,56 @@ export function WorklistPanel({ worklist, sort, setSort, queue }: WorklistProps)
       testid="sort-missed"
       value={sort}
       options={MISSED_SORTS.map((name) => [name, strings.missedSort[name]] as const)}
-      choose={(name) => setSort(name as MissedSort)}
+      choose={(name) => choose("missedSort", name === "priority" ? null : name)}
     />
   );
+  // Another queue's list, or another order, comes in a moment: what is known stays until then, and with it the focus.
+  const isHere = polled.data !== null;
   const chips = MISSED_FILTERS.map((value) => ({
     value,
     testid: `missed-filter-${value}`,
     label: (
       <>
-        {strings.missedFilter[value]} <b>{of(value).length}</b>
+        {strings.missedFilter[value]} {isHere && <b>{counts[value]}</b>}
       </>
     ),
   }));
+  const isEmpty = list.total === 0 && rows.length === 0;
+  const count = isHere ? list.total : undefined;
   return (
-    <Panel id="worklist" title={strings.worklist} count={polled.data === null ? undefined : list.total} tools={tools}>
+    <Panel id="worklist" title={strings.worklist} count={count} tools={tools} records>
       <PolledNote polled={polled} />
-      {polled.data !== null && (
+      {(isHere || rows.length > 0) && (
         <>
-          <Chips title={strings.missedFilterTitle} chips={chips} value={filter} choose={setFilter} />
-          {found.length === 0 && <p class="none">{rows.length === 0 ? strings.worklistEmpty : strings.worklistNone}</p>}
+          <Chips
+            title={strings.missedFilterTitle}
+            chips={chips}
+            value={filter}
+            choose={(value) => choose("missed", value === "all" ? null : value)}
+          />
+          {isHere && found.length === 0 && (
+            <p class="none" data-testid="worklist-empty">
+              {isEmpty && queue === null ? strings.worklistEmpty[emptiness(open, missedToday)] : strings.worklistNone}
+            </p>
+          )}
           <ol class="missed-calls" data-testid="worklist" data-total={list.total}>
             {listed.map((entry) => (
               <MissedRow key={entry.row.callId} shown={entry} act={start} />
             ))}
           </ol>
           {more}
-          {list.total > rows.length && (
-            <p class="none">{fill(strings.worklistMore, { count: rows.length, total: list.total })}</p>
+          {worklist.more !== null && (
+            <p class="none">
+              {fill(strings.worklistMore, { count: rows.length, total: list.total })}{" "}
+              <button class="quiet" data-testid="more-missed" onClick={worklist.more}>
+                {strings.more}
+              </button>
+            </p>
           )}
         </>
       )}
       {waiving !== null && (
-        <WaiveDialog
-          row={waiving}
-          close={() => setWaiving(null)}
-          waive={(reason) => {
-            setWaiving(null);
-            act("waive", waiving, reason);
-          }}
-        />
+        <WaiveDialog row={waiving} close={() => setWaiving(null)} waive={(reason) => waive(waiving, reason)} />
       )}
     </Panel>
   );

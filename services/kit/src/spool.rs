@@ -1,12 +1,16 @@
-//! The spool: records that the log has not acknowledged, on this machine's own disk, in the order they were taken.
+//! A spool: records that the log has not acknowledged, on this machine's own disk, in the order they were taken. Ingest keeps
+//! events in one, each sidecar its audit facts.
 //!
 //! Knows neither Kafka nor HTTP. One thread owns the file: it writes whatever is waiting in one transaction, which is
 //! one fsync, and answers each writer only after that. Bounded by the bytes it holds and by the space the disk has left.
 //! A fault of the disk closes the file; the next use opens it again, which undoes what was half written. A file that
-//! cannot be opened is never removed: it may hold what somebody was told is kept.
+//! cannot be opened is never removed: it may hold what somebody was told is kept. One that its process did not close is told
+//! when it is opened: what was half written is undone then, and nobody was told that it is kept.
 
 use std::{
     fmt,
+    fs::DirBuilder,
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::{
         Arc, PoisonError, RwLock,
@@ -105,6 +109,7 @@ enum Command {
     Remove { sequences: Vec<u64>, answer: Answer<()> },
     Note { name: &'static str, value: Vec<u8>, answer: Answer<()> },
     Recall { name: &'static str, answer: Answer<Option<Vec<u8>>> },
+    Close { answer: Answer<()> },
 }
 
 /// How full it is.
@@ -112,12 +117,16 @@ enum Command {
 pub struct Fill {
     /// Records.
     pub records: u64,
-    /// Their bytes.
+    /// Records on their way to the disk.
+    pub arriving: u64,
+    /// The bytes of both.
     pub bytes: u64,
     /// Most bytes.
     pub limit: u64,
     /// When the oldest was put there, UTC microseconds.
     pub oldest: Option<i64>,
+    /// How often this process has opened a file that had not been closed in order.
+    pub repairs: u64,
     /// Why it cannot be used, where it cannot.
     pub fault: Option<String>,
 }
@@ -133,6 +142,7 @@ impl Fill {
 #[derive(Debug, Default)]
 struct Gauge {
     records: AtomicU64,
+    arriving: AtomicU64,
     /// Of what is in the file.
     held: AtomicU64,
     /// Of what is on its way to it.
@@ -141,6 +151,7 @@ struct Gauge {
     low: AtomicBool,
     /// 0: none.
     oldest: AtomicI64,
+    repairs: AtomicU64,
     fault: RwLock<Option<String>>,
 }
 
@@ -208,8 +219,10 @@ impl Spool {
             return Err(SpoolError::Full);
         }
         let (answer, told) = oneshot::channel();
+        self.gauge.arriving.fetch_add(1, Ordering::Relaxed);
         if self.commands.send(Command::Put { sequence, entry, answer }).is_err() {
             self.gauge.reserved.fetch_sub(weight, Ordering::Relaxed);
+            self.gauge.arriving.fetch_sub(1, Ordering::Relaxed);
             return Err(SpoolError::Closed);
         }
         Ok(Put(told))
@@ -235,6 +248,14 @@ impl Spool {
     /// [`SpoolError`]; they are then read again.
     pub async fn remove(&self, sequences: Vec<u64>) -> Result<(), SpoolError> {
         self.ask(|answer| Command::Remove { sequences, answer }).await
+    }
+
+    /// Writes what was put and closes the file, for an orderly end: after it every use is refused.
+    ///
+    /// # Errors
+    /// [`SpoolError::Closed`] where it was closed before.
+    pub async fn close(&self) -> Result<(), SpoolError> {
+        self.ask(|answer| Command::Close { answer }).await
     }
 
     /// Asks the disk how much it has left.
@@ -266,9 +287,11 @@ impl Spool {
         let low = self.gauge.low.load(Ordering::Relaxed);
         Fill {
             records: self.gauge.records.load(Ordering::Relaxed),
+            arriving: self.gauge.arriving.load(Ordering::Relaxed),
             bytes: self.gauge.held.load(Ordering::Relaxed) + self.gauge.reserved.load(Ordering::Relaxed),
             limit: self.limit,
             oldest: (oldest != 0).then_some(oldest),
+            repairs: self.gauge.repairs.load(Ordering::Relaxed),
             fault: fault.or_else(|| low.then(|| "its disk is full".to_owned())),
         }
     }
@@ -306,6 +329,13 @@ impl Keeper {
                         self.write(&mut puts);
                         self.serve(question);
                     }
+                    Command::Close { answer } => {
+                        self.write(&mut puts);
+                        drop(self.file.take());
+                        inbox.close();
+                        let _told = answer.send(Ok(()));
+                        return;
+                    }
                 }
                 if puts.len() < GROUP {
                     next = inbox.try_recv().ok();
@@ -325,9 +355,9 @@ impl Keeper {
     }
 
     fn try_open(&mut self) -> Result<u64, SpoolError> {
-        std::fs::create_dir_all(&self.folder).map_err(broken)?;
-        let path = self.folder.join(FILE);
-        let file = Database::builder().set_cache_size(CACHE).create(path).map_err(broken)?;
+        // What is in it names people: nobody else may enter.
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).map_err(broken)?;
+        let file = self.database()?;
         let transaction = file.begin_write().map_err(broken)?;
         let (mut records, mut bytes, mut oldest, mut highest) = (0_u64, 0_u64, None, 0_u64);
         {
@@ -348,6 +378,20 @@ impl Keeper {
         self.gauge.oldest.store(oldest.unwrap_or(0), Ordering::Relaxed);
         self.file = Some(file);
         Ok(highest)
+    }
+
+    /// Opens the store, which undoes what was half written where nobody closed it.
+    fn database(&self) -> Result<Database, SpoolError> {
+        let repaired = Arc::new(AtomicBool::new(false));
+        let noticed = repaired.clone();
+        let mut builder = Database::builder();
+        builder.set_cache_size(CACHE).set_repair_callback(move |_| noticed.store(true, Ordering::Relaxed));
+        let file = builder.create(self.folder.join(FILE)).map_err(broken)?;
+        if repaired.load(Ordering::Relaxed) {
+            self.gauge.repairs.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(folder = %self.folder.display(), "the spool was not closed; what was half written is undone");
+        }
+        Ok(file)
     }
 
     /// The file, opened again where it was closed after a fault.
@@ -381,6 +425,7 @@ impl Keeper {
         }
         for (_, entry, answer) in puts.drain(..) {
             self.gauge.reserved.fetch_sub(entry.weight(), Ordering::Relaxed);
+            self.gauge.arriving.fetch_sub(1, Ordering::Relaxed);
             // Whoever asked may have gone; the record is kept all the same.
             let _told = answer.send(outcome.clone());
         }
@@ -426,6 +471,8 @@ impl Keeper {
             Command::Remove { sequences, answer } => self.tell(answer, |keeper| keeper.remove(&sequences)),
             Command::Note { name, value, answer } => self.tell(answer, |keeper| keeper.note(name, &value)),
             Command::Recall { name, answer } => self.tell(answer, |keeper| keeper.recall(name)),
+            // Ends the thread: see `run`.
+            Command::Close { answer } => drop(answer),
         }
     }
 

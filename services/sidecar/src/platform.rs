@@ -1,0 +1,157 @@
+//! The public keys of the platform's issuer, fetched by URL and kept fresh.
+//!
+//! The set that was fetched last is trusted until the next one is there, through every failure; our own keys need none of
+//! this. A token that names a key nobody knows may be of one that the issuer made since: the set is then fetched at once,
+//! at most every [`AT_MOST_EVERY`], once for all who wait. While the issuer cannot be asked, such a token is not called
+//! invalid: nobody knows.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use helix_kit::{auth::Verifier, config::PlatformConfig, http::Readiness};
+use reqwest::redirect::Policy;
+use tokio::{sync::Mutex, time::sleep};
+
+use crate::metrics;
+
+/// Strangers may name keys as they like.
+const AT_MOST_EVERY: Duration = Duration::from_secs(30);
+/// After a failure.
+const AGAIN_AFTER: Duration = Duration::from_secs(15);
+const CONNECTED_WITHIN: Duration = Duration::from_secs(2);
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// Larger is no key set.
+const MOST_BYTES: usize = 256 * 1024;
+/// The name of it in `/readyz`.
+const PART: &str = "platform keys";
+
+/// Why a set was not taken.
+#[derive(Debug, thiserror::Error)]
+enum FetchError {
+    #[error("it cannot be reached: {0}")]
+    Unreachable(reqwest::Error),
+    #[error("it answered {0}")]
+    Refused(u16),
+    #[error("its answer is larger than {MOST_BYTES} bytes")]
+    TooLarge,
+    #[error("its answer is no key set: {0}")]
+    KeySet(String),
+}
+
+impl From<reqwest::Error> for FetchError {
+    fn from(error: reqwest::Error) -> Self {
+        Self::Unreachable(error.without_url())
+    }
+}
+
+/// When the issuer was asked, and what came of it.
+#[derive(Debug, Default)]
+struct Asked {
+    /// When the last answer came, or failed to.
+    ended: Option<Instant>,
+    /// When it was last asked because of a token.
+    for_a_token: Option<Instant>,
+    failed: bool,
+}
+
+/// Keeps the platform's keys.
+#[derive(Debug)]
+pub(crate) struct PlatformKeys {
+    workspace: String,
+    url: String,
+    refresh: Duration,
+    verifier: Arc<Verifier>,
+    http: reqwest::Client,
+    readiness: Readiness,
+    /// Locked while it is asked: one request at a time.
+    asked: Mutex<Asked>,
+}
+
+impl PlatformKeys {
+    /// `None` where the configuration names no URL.
+    pub(crate) fn new(
+        config: &PlatformConfig,
+        workspace: &str,
+        verifier: Arc<Verifier>,
+        readiness: Readiness,
+    ) -> Result<Option<Arc<Self>>, reqwest::Error> {
+        if config.url.is_empty() {
+            return Ok(None);
+        }
+        // Keys are where the configuration says, and nowhere that an answer points to.
+        let http = reqwest::Client::builder().redirect(Policy::none());
+        let http = http.connect_timeout(CONNECTED_WITHIN).timeout(ANSWER_WITHIN).build()?;
+        Ok(Some(Arc::new(Self {
+            workspace: workspace.to_owned(),
+            url: config.url.clone(),
+            refresh: config.refresh,
+            verifier,
+            http,
+            readiness,
+            asked: Mutex::default(),
+        })))
+    }
+
+    /// Fetches the set now and again, for as long as it is polled.
+    pub(crate) async fn keep(&self) {
+        loop {
+            let fetched = self.fetch(&mut *self.asked.lock().await).await;
+            sleep(if fetched { self.refresh } else { AGAIN_AFTER.min(self.refresh) }).await;
+        }
+    }
+
+    /// A token that came at `asked_at` names a key that was not known then. Whether the set at hand is what the issuer says
+    /// now, or said just now.
+    pub(crate) async fn look_again(self: &Arc<Self>, asked_at: Instant) -> bool {
+        let keys = self.clone();
+        // A task of its own: a client that hangs up must not end what others wait for.
+        let looked = tokio::spawn(async move {
+            let mut asked = keys.asked.lock().await;
+            let is_new = asked.ended.is_some_and(|ended| ended >= asked_at);
+            let is_soon = asked.for_a_token.is_some_and(|at| at.elapsed() < AT_MOST_EVERY);
+            if !is_new && !is_soon {
+                asked.for_a_token = Some(Instant::now());
+                keys.fetch(&mut asked).await;
+            }
+            !asked.failed
+        });
+        looked.await.unwrap_or(false)
+    }
+
+    /// Asks the issuer; whether its keys are trusted now.
+    async fn fetch(&self, asked: &mut Asked) -> bool {
+        let fetched = self.try_fetch().await;
+        asked.ended = Some(Instant::now());
+        asked.failed = fetched.is_err();
+        metrics::platform_keys(&self.workspace, fetched.is_ok());
+        match &fetched {
+            Ok(count) => {
+                tracing::debug!(workspace = self.workspace, count, "the platform's keys were fetched");
+                self.readiness.ready(PART);
+            }
+            Err(error) => {
+                tracing::warn!(workspace = self.workspace, %error, "the platform's keys could not be fetched");
+                self.readiness.degraded(PART, format!("the platform's key set: {error}; the last one holds"));
+            }
+        }
+        fetched.is_ok()
+    }
+
+    async fn try_fetch(&self) -> Result<usize, FetchError> {
+        let mut response = self.http.get(&self.url).send().await?;
+        if response.status() != reqwest::StatusCode::OK {
+            return Err(FetchError::Refused(response.status().as_u16()));
+        }
+        let mut body = Vec::new();
+        while let Some(piece) = response.chunk().await? {
+            if body.len() + piece.len() > MOST_BYTES {
+                return Err(FetchError::TooLarge);
+            }
+            body.extend_from_slice(&piece);
+        }
+        let text = String::from_utf8(body).map_err(|_| FetchError::KeySet("it is not UTF-8".to_owned()))?;
+        self.verifier.trust_platform(&text).map_err(FetchError::KeySet)
+    }
+}
