@@ -52,6 +52,7 @@ pub(crate) async fn what_the_provider_never_said_is_presumed_until_the_truth_com
         page.supervise(stack).await?;
         appear(&day, page).await?;
         page.shot("before").await?;
+        lingers(&day, page).await?;
         // Five quiet hours for the hospital.
         day.agent(OTHER, "AUX", "14:10:00").await?;
         are_presumed(stack, page).await?;
@@ -84,6 +85,14 @@ async fn appear(day: &Day<'_>, page: &Page) -> Outcome {
     page.shows(&known(BREAK, "paused")).await?;
     page.shows(&id(&format!("waiting-{}", RANG.id))).await?;
     Ok(())
+}
+
+/// Ten minutes after the agent was free again the call is presumed to have ended; for a while it stays in sight, as that.
+async fn lingers(day: &Day<'_>, page: &Page) -> Outcome {
+    day.agent(OTHER, "release", "09:30:00").await?;
+    page.shows_within(PATIENCE, &state(&format!("call-{}", LOST.id), "over")).await?;
+    page.says(&call(LOST), "presumed").await?;
+    page.shot("lingering").await
 }
 
 async fn are_presumed(stack: &Stack, page: &Page) -> Outcome {

@@ -68,6 +68,11 @@ export class BoardCopy {
     return this.collection<Call>("calls/");
   }
 
+  /** How many are in progress: those whose end is presumed stay in sight for a while, and are none of them. */
+  callsUp(): number {
+    return this.calls().filter((call) => !call.presumed).length;
+  }
+
   waiting(): readonly Waiting[] {
     return this.collection<Waiting>("waiting/");
   }

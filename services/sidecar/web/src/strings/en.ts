@@ -148,6 +148,7 @@ export const en = {
   direction: { inbound: "In", outbound: "Out", unknown: "?" },
   directionTitle: { inbound: "Inbound", outbound: "Outbound", unknown: "Direction unknown" },
   callState: { ringing: "Ringing", on_call: "Talking" },
+  callOver: "Over",
   unknownCaller: "Number unknown",
   openCall: "Open the call of {caller}",
   outcome: {

@@ -140,6 +140,7 @@ export const hi: Strings = {
   direction: { inbound: "आई", outbound: "गई", unknown: "?" },
   directionTitle: { inbound: "आने वाली", outbound: "जाने वाली", unknown: "दिशा अज्ञात" },
   callState: { ringing: "घंटी", on_call: "बातचीत" },
+  callOver: "समाप्त",
   unknownCaller: "नंबर अज्ञात",
   openCall: "{caller} की कॉल खोलें",
   outcome: {

@@ -56,7 +56,7 @@ export function CallLink({ callId, caller }: { callId: string; caller: string | 
 function Row({ call }: { call: Call }) {
   const { nameOf, clock } = useHelix();
   return (
-    <tr class={call.presumed ? "presumed" : ""} data-testid={`call-${call.callId}`} data-state={call.state}>
+    <tr class={call.presumed ? "presumed" : ""} data-testid={`call-${call.callId}`} data-state={call.presumed ? "over" : call.state}>
       <td>
         <Direction direction={call.direction} />
       </td>
@@ -64,25 +64,29 @@ function Row({ call }: { call: Call }) {
         <CallLink callId={call.callId} caller={call.caller} />
       </th>
       <td>
-        <span class={`state ${call.state}`}>
-          <StateIcon state={call.state} />
-          {strings.callState[call.state]}
-          {call.presumed && <Presumed />}
-        </span>
+        {call.presumed ? (
+          <span class="state">
+            {strings.callOver} <Presumed />
+          </span>
+        ) : (
+          <span class={`state ${call.state}`}>
+            <StateIcon state={call.state} />
+            {strings.callState[call.state]}
+          </span>
+        )}
       </td>
       <td class="clip">{call.agentId === null ? "–" : nameOf(call.agentId)}</td>
       <td class="queue clip">{call.skill ?? call.did ?? "–"}</td>
-      <td class="number">
-        <Since since={call.since} clock={clock} />
-      </td>
+      <td class="number">{call.presumed ? "–" : <Since since={call.since} clock={clock} />}</td>
     </tr>
   );
 }
 
+/** In progress; below them those whose end nobody told and which are presumed to have ended lately. */
 export function Calls({ calls }: { calls: readonly Call[] }) {
   const [listed, more] = useShortened(calls, FIRST_CALLS);
   return (
-    <Panel id="calls" title={strings.calls} count={calls.length}>
+    <Panel id="calls" title={strings.calls} count={calls.filter((call) => !call.presumed).length}>
       {listed.length === 0 ? (
         <p class="none">{strings.noCalls}</p>
       ) : (

@@ -28,7 +28,7 @@ function told(state: LiveState, zone: string): Told {
       return { word, line: strings.ended, note: fill(strings.endedNote, { time }), lag: "" };
     case "quiet": {
       const since = freshness?.staleSince ?? state.board?.heardAt() ?? null;
-      const count = state.board?.calls().length ?? 0;
+      const count = state.board?.callsUp() ?? 0;
       const line = fill(strings.quiet, { time: moment(since === null ? clock.server() : Date.parse(since)) });
       return { word, line, note: fillFor(count, strings.quietNote, { count }), lag: "" };
     }

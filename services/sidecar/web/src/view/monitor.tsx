@@ -3,6 +3,7 @@ import { useMemo, useRef } from "preact/hooks";
 import { queues } from "../agent-list.ts";
 import type { BoardCopy } from "../board.ts";
 import { useHelix } from "../context.ts";
+import type { Call } from "../contract.ts";
 import { dayRange } from "../day.ts";
 import { readQueues } from "../hooks/metrics.ts";
 import { useOverview } from "../hooks/overview.ts";
@@ -20,6 +21,10 @@ import { WorklistPanel } from "./worklist.tsx";
 /** Up to so many agents there is room for the calls below them; a larger team has the whole side. */
 const SMALL_TEAM = 24;
 const QUEUES_EVERY_MS = 300_000;
+
+/** Those that are presumed to be over last. */
+const inOrder = (one: Call, other: Call): number =>
+  Number(one.presumed) - Number(other.presumed) || one.startedAt.localeCompare(other.startedAt);
 
 type Named = readonly { skill: string | null }[];
 const NONE: Named = [];
@@ -55,7 +60,7 @@ export function Monitor({ board }: { board: BoardCopy }) {
   const overview = useOverview(board, clock, workspace, summary, isAllHere ? worklist.list.rows : null);
   const { today, waiting, threshold, goal } = overview;
   const all = board.calls();
-  const calls = useMemo(() => [...all].sort((one, other) => one.startedAt.localeCompare(other.startedAt)), [all]);
+  const calls = useMemo(() => [...all].sort(inOrder), [all]);
   const isLarge = board.agents().length > SMALL_TEAM;
   const named = useQueueNames(queue, calls, waiting, worklist.list.rows);
   const options = [["", strings.allQueues] as const, ...named.map((name) => [name, name] as const)];
