@@ -57,7 +57,7 @@ demo: ## a simulated hospital day in fast motion, on a running stack
 	set -a
 	. $(HELIX_HOME)/dev.env
 	set +a
-	$(HELIX) simulate $(SIMULATE)
+	HELIX_CONFIG=$(HELIX_HOME)/helix.toml $(HELIX) simulate $(SIMULATE)
 
 test: ## every test, on ports and data of its own
 	@scripts/install --tests
