@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeMap,
+    io::{Read as _, Write as _},
     net::TcpListener,
     process::{Child, Command, Stdio},
     sync::Arc,
@@ -44,12 +45,16 @@ impl TestRedis {
 
     /// With settings of its own, until it is started again.
     pub fn start_with(settings: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let port = free_port();
-        let child = Self::spawn(port, folder.path(), settings);
-        let redis = Self { child, port, folder };
-        redis.wait();
-        redis
+        loop {
+            let folder = tempfile::tempdir().unwrap();
+            let port = free_port();
+            let child = Self::spawn(port, folder.path(), settings);
+            let mut redis = Self { child, port, folder };
+            if redis.answers() {
+                return redis;
+            }
+            // Another test was given the same port between our asking for it and our taking it.
+        }
     }
 
     fn spawn(port: u16, folder: &std::path::Path, settings: &[&str]) -> Child {
@@ -63,14 +68,28 @@ impl TestRedis {
             .unwrap()
     }
 
-    fn wait(&self) {
-        for _ in 0..200 {
-            if std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
-                return;
+    /// Waits until this very process answers on its port; `false` where it has ended, as the port was another's.
+    fn answers(&mut self) -> bool {
+        let own = format!("process_id:{}\r\n", self.child.id());
+        for _ in 0..400 {
+            if self.child.try_wait().unwrap().is_some() {
+                return false;
+            }
+            if self.info().is_ok_and(|info| info.contains(&own)) {
+                return true;
             }
             std::thread::sleep(Duration::from_millis(25));
         }
         panic!("redis-server does not answer");
+    }
+
+    fn info(&self) -> std::io::Result<String> {
+        let mut line = std::net::TcpStream::connect(("127.0.0.1", self.port))?;
+        line.set_read_timeout(Some(Duration::from_secs(5)))?;
+        line.write_all(b"INFO server\r\nQUIT\r\n")?;
+        let mut info = String::new();
+        line.read_to_string(&mut info)?;
+        Ok(info)
     }
 
     pub fn url(&self) -> String {
@@ -85,7 +104,7 @@ impl TestRedis {
     /// Starts it again, on the same port, with what it last saved, if anything.
     pub fn start_again(&mut self) {
         self.child = Self::spawn(self.port, self.folder.path(), &[]);
-        self.wait();
+        assert!(self.answers(), "another process has taken the port");
     }
 
     pub async fn command(&self, words: &[&str]) -> redis::Value {
