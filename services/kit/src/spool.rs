@@ -13,7 +13,7 @@ use std::{
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -139,10 +139,18 @@ impl Fill {
     }
 }
 
+/// Moved together, so that a record that gets there is never counted twice, or not at all.
+#[derive(Debug, Default, Clone, Copy)]
+struct Counts {
+    /// In the file.
+    records: u64,
+    /// On their way to it.
+    arriving: u64,
+}
+
 #[derive(Debug, Default)]
 struct Gauge {
-    records: AtomicU64,
-    arriving: AtomicU64,
+    counts: Mutex<Counts>,
     /// Of what is in the file.
     held: AtomicU64,
     /// Of what is on its way to it.
@@ -153,6 +161,12 @@ struct Gauge {
     oldest: AtomicI64,
     repairs: AtomicU64,
     fault: RwLock<Option<String>>,
+}
+
+impl Gauge {
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A handle; clones share the file.
@@ -219,10 +233,10 @@ impl Spool {
             return Err(SpoolError::Full);
         }
         let (answer, told) = oneshot::channel();
-        self.gauge.arriving.fetch_add(1, Ordering::Relaxed);
+        self.gauge.counts().arriving += 1;
         if self.commands.send(Command::Put { sequence, entry, answer }).is_err() {
             self.gauge.reserved.fetch_sub(weight, Ordering::Relaxed);
-            self.gauge.arriving.fetch_sub(1, Ordering::Relaxed);
+            self.gauge.counts().arriving -= 1;
             return Err(SpoolError::Closed);
         }
         Ok(Put(told))
@@ -285,9 +299,10 @@ impl Spool {
         let oldest = self.gauge.oldest.load(Ordering::Relaxed);
         let fault = self.gauge.fault.read().unwrap_or_else(PoisonError::into_inner).clone();
         let low = self.gauge.low.load(Ordering::Relaxed);
+        let Counts { records, arriving } = *self.gauge.counts();
         Fill {
-            records: self.gauge.records.load(Ordering::Relaxed),
-            arriving: self.gauge.arriving.load(Ordering::Relaxed),
+            records,
+            arriving,
             bytes: self.gauge.held.load(Ordering::Relaxed) + self.gauge.reserved.load(Ordering::Relaxed),
             limit: self.limit,
             oldest: (oldest != 0).then_some(oldest),
@@ -373,7 +388,7 @@ impl Keeper {
             }
         }
         transaction.commit().map_err(broken)?;
-        self.gauge.records.store(records, Ordering::Relaxed);
+        self.gauge.counts().records = records;
         self.gauge.held.store(bytes, Ordering::Relaxed);
         self.gauge.oldest.store(oldest.unwrap_or(0), Ordering::Relaxed);
         self.file = Some(file);
@@ -423,9 +438,14 @@ impl Keeper {
         if let Err(error @ SpoolError::Broken(_)) = &outcome {
             self.close(error);
         }
+        let count = u64::try_from(puts.len()).unwrap_or(0);
+        {
+            let mut counts = self.gauge.counts();
+            counts.arriving -= count;
+            counts.records += if outcome.is_ok() { count } else { 0 };
+        }
         for (_, entry, answer) in puts.drain(..) {
             self.gauge.reserved.fetch_sub(entry.weight(), Ordering::Relaxed);
-            self.gauge.arriving.fetch_sub(1, Ordering::Relaxed);
             // Whoever asked may have gone; the record is kept all the same.
             let _told = answer.send(outcome.clone());
         }
@@ -456,7 +476,6 @@ impl Keeper {
         }
         transaction.commit().map_err(broken)?;
         self.gauge.held.fetch_add(arriving, Ordering::Relaxed);
-        self.gauge.records.fetch_add(u64::try_from(puts.len()).unwrap_or(0), Ordering::Relaxed);
         if let Some((_, entry, _)) = puts.first() {
             // Only where there was none before.
             let _had = self.gauge.oldest.compare_exchange(0, entry.at, Ordering::Relaxed, Ordering::Relaxed);
@@ -518,7 +537,7 @@ impl Keeper {
                 .map_or(0, |entry| entry.at)
         };
         transaction.commit().map_err(broken)?;
-        self.gauge.records.fetch_sub(records, Ordering::Relaxed);
+        self.gauge.counts().records -= records;
         self.gauge.held.fetch_sub(bytes, Ordering::Relaxed);
         self.gauge.oldest.store(oldest, Ordering::Relaxed);
         Ok(())
