@@ -22,9 +22,9 @@ pub(crate) struct Event<'a> {
 }
 
 impl Event<'_> {
-    /// The version of the board in its id, `{generation}-{version}`.
+    /// The version of the board in its id, `{generation}-{version}-{root}`.
     pub(crate) fn version(&self) -> Result<u64> {
-        let version = self.id.rsplit_once('-').and_then(|(_, version)| version.parse().ok());
+        let version = self.id.rsplit('-').nth(1).and_then(|version| version.parse().ok());
         version.with_context(|| format!("the id {:?} of an event has no version", self.id))
     }
 }
