@@ -1,6 +1,6 @@
 //! `GET /api/supervisor/events`: the board as server-sent events.
 //!
-//! A stream begins with what the client missed since its `Last-Event-ID` (`{generation}-{version}`), or a `snapshot`; then a
+//! A stream begins with what the client missed since its `Last-Event-ID` (see `hub::event_id`), or a `snapshot`; then a
 //! `delta` for each version and a `heartbeat` every 5 s, with comments in between so that a page notices a dead line
 //! sooner. It ends, for the client to come back, when the client is too slow, its token has run out, or the sidecar goes
 //! away. `EventSource` cannot send an Authorization header and tokens do not belong in URLs: the page reads the stream by
