@@ -155,8 +155,10 @@ mod tests {
     }
 
     fn sent() -> String {
-        let snapshot = chunk("id: g-1\nevent: snapshot\ndata: {}\n\n");
-        let two = chunk(":\n\nid: g-2\nevent: delta\ndata: {\"a\":1}\n\nid: g-3\nevent: delta\ndata: {}\n\n");
+        let snapshot = chunk("id: g-1-00000000000000a1\nevent: snapshot\ndata: {}\n\n");
+        let two = chunk(
+            ":\n\nid: g-2-00000000000000a2\nevent: delta\ndata: {\"a\":1}\n\nid: g-3-00000000000000a3\nevent: delta\ndata: {}\n\n",
+        );
         format!("{HEAD}{}{snapshot}{two}", chunk("retry: 1000\n"))
     }
 
