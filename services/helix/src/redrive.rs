@@ -245,17 +245,13 @@ pub(crate) async fn unrouted(config: Option<&Path>, verb: UnroutedVerb) -> Resul
     match verb {
         UnroutedVerb::List(args) => {
             let (_, installation) = open(config).await?;
-            let terminal = Terminal::new();
-            let listing = listing::unrouted(&installation, args.all, args.limit, &terminal).await?;
-            drop(terminal);
+            let listing = listing::unrouted(&installation, args.all, args.limit, &Terminal::new()).await?;
             tell_listing(&args, &listing, &unrouted_table(&listing.records, args.all), "unrouted events")?;
         }
         UnroutedVerb::Show(ShowArgs { id, json }) => {
             let id = fact_id(&id)?;
             let (_, installation) = open(config).await?;
-            let terminal = Terminal::new();
-            let shown = listing::show_unrouted(&installation, id, &terminal).await?;
-            drop(terminal);
+            let shown = listing::show_unrouted(&installation, id, &Terminal::new()).await?;
             tell_shown(&shown, json)?;
         }
     }
@@ -266,17 +262,13 @@ pub(crate) async fn rejected(config: Option<&Path>, verb: RejectedVerb) -> Resul
     match verb {
         RejectedVerb::List(args) => {
             let (_, installation) = open(config).await?;
-            let terminal = Terminal::new();
-            let listing = listing::rejected(&installation, args.all, args.limit, &terminal).await?;
-            drop(terminal);
+            let listing = listing::rejected(&installation, args.all, args.limit, &Terminal::new()).await?;
             tell_listing(&args, &listing, &rejected_table(&listing.records, args.all), "rejected bodies")?;
         }
         RejectedVerb::Show(ShowArgs { id, json }) => {
             let id = fact_id(&id)?;
             let (_, installation) = open(config).await?;
-            let terminal = Terminal::new();
-            let shown = listing::show_rejected(&installation, id, &terminal).await?;
-            drop(terminal);
+            let shown = listing::show_rejected(&installation, id, &Terminal::new()).await?;
             tell_shown(&shown, json)?;
         }
     }
