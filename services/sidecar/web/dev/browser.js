@@ -78,17 +78,20 @@ export class Browser {
     return this.ask("POST", "/goog/cdp/execute", { cmd, params });
   }
 
-  size(width, height) {
+  /** In CSS pixels: what a page zoomed by `scale` is given. */
+  size(width, height, scale = 1) {
     return this.devtools("Emulation.setDeviceMetricsOverride", {
-      width,
-      height,
-      deviceScaleFactor: 1,
+      width: Math.round(width),
+      height: Math.round(height),
+      deviceScaleFactor: scale,
       mobile: width < 500,
     });
   }
 
-  scheme(value) {
-    return this.devtools("Emulation.setEmulatedMedia", { features: [{ name: "prefers-color-scheme", value }] });
+  /** Media features by name; those not named are the browser's own. */
+  media(values) {
+    const features = Object.entries(values).map(([name, value]) => ({ name, value }));
+    return this.devtools("Emulation.setEmulatedMedia", { features });
   }
 
   async goto(url) {

@@ -33,12 +33,26 @@ export function random(seed) {
 const iso = (at) => new Date(at).toISOString();
 const seconds = (from, to) => (from === null || to === null ? null : Math.max(0, Math.floor((to - from) / 1000)));
 
+/** So many waits, the longest first, most of them short. */
+const spread = (count, longest) => Array.from({ length: count }, (_, at) => longest * (1 - at / count) ** 3 + 1000);
+
 export class Hospital {
-  /** `missed`: how many calls are to be called back; `isMorning`: nothing has happened since last night. */
-  constructor(agents, { seed = 7, missed, isMorning = false } = {}) {
+  /**
+   * `missed`: how many inbound calls nobody answered; `calls`, `waiting`: how many there are at a time, where not as many as come
+   * about; `longestWait`: milliseconds; `names`: who works here; `isMorning`: nothing has happened since last night; `isNight`:
+   * two agents, and nothing to do.
+   */
+  constructor(agents, { seed = 7, missed, isMorning = false, isNight = false, calls, waiting, longestWait, names = NAMES } = {}) {
     this.random = random(seed);
-    this.wanted = missed;
+    this.wanted = isNight ? 0 : missed;
     this.isMorning = isMorning;
+    this.isNight = isNight;
+    this.mostCalls = calls ?? Infinity;
+    this.mostWaiting = waiting ?? 6;
+    this.waits = waiting === undefined ? [95_000, 41_000, 8_000] : spread(waiting, longestWait ?? 90_000);
+    this.names = names;
+    /** Of how many calls the day's sums are known already, and those sums. */
+    this.summed = { calls: 0, counts: null };
     /** How far the last event lies back. */
     this.silence = 0;
     /** It is twenty to noon when the day is opened. */
@@ -80,7 +94,8 @@ export class Hospital {
   }
 
   newAgent(at) {
-    const name = NAMES[at % NAMES.length] + (at < NAMES.length ? "" : ` ${Math.floor(at / NAMES.length) + 1}`);
+    const { names } = this;
+    const name = names[at % names.length] + (at < names.length ? "" : ` ${Math.floor(at / names.length) + 1}`);
     return {
       agentId: `agent.${String(at + 1).padStart(3, "0")}`,
       name,
@@ -198,6 +213,10 @@ export class Hospital {
   /** Something of everything, so that every state can be seen. */
   present() {
     const now = this.now();
+    if (this.isNight) {
+      this.agents.forEach((agent, at) => at > 1 && this.set(agent, "offline", { at: now - 3 * 60 * MINUTE, reason: "day_end" }));
+      return;
+    }
     this.agents.forEach((agent, at) => {
       const back = this.random() * 4 * MINUTE;
       if (at % 12 === 3)
@@ -209,9 +228,9 @@ export class Hospital {
       else if (at % 12 === 7) this.set(agent, "wrap_up", { at: now - 20_000 });
       else if (at % 12 === 8) this.set(agent, "ready", { at: now - back, reason: "wrap_up_expired", presumed: true });
       else if (at === 10) this.set(agent, "unknown", { at: now - back, reason: "INPUT" });
-      else if (at % 3 !== 1) this.ring(agent, now - back - 30_000, now - back);
+      else if (at % 3 !== 1 && this.live.size < this.mostCalls) this.ring(agent, now - back - 30_000, now - back);
     });
-    for (const back of [95_000, 41_000, 8_000]) this.wait(now - back);
+    for (const back of this.agents.length === 0 ? [] : this.waits) this.wait(now - back);
     const ghost = [...this.live.values()].find((call) => call.answeredAt !== null);
     if (ghost) {
       ghost.presumed = true;
@@ -263,21 +282,24 @@ export class Hospital {
 
   /** One thing happens. */
   step() {
+    if (this.isNight || this.agents.length === 0) return;
     const agent = this.pick(this.agents);
     const call = agent.callId === null ? undefined : this.live.get(agent.callId);
     if (agent.state === "ready") {
-      const waiting = [...this.live.values()].find((one) => one.agent === null);
+      // In a storm who waits longest is somebody nobody can help: the wait stays in sight.
+      const stood = [...this.live.values()].filter((one) => one.agent === null);
+      const waiting = this.mostWaiting > 6 ? stood[12] : stood[0];
       if (waiting && this.random() < 0.5) {
         waiting.agent = agent;
         this.answer(waiting);
-      } else if (this.random() < 0.6) this.ring(agent, this.now());
+      } else if (this.random() < 0.6 && this.live.size < this.mostCalls) this.ring(agent, this.now());
       else this.set(agent, "paused", { reason: "tea" });
     } else if (agent.state === "ringing" && call) this.answer(call);
     else if (agent.state === "on_call" && call) this.end(call);
     else if (agent.state !== "offline" || this.random() < 0.2) this.set(agent, "ready");
     const stood = [...this.live.values()].filter((one) => one.agent === null);
-    if (this.random() < 0.06 && stood.length < 6) this.wait();
-    if (this.random() < 0.03 && stood.length > 2) this.end(stood[0]);
+    if (this.random() < 0.06 && stood.length < this.mostWaiting) this.wait();
+    if (this.random() < 0.03 && stood.length > 2 && this.mostWaiting <= 6) this.end(stood[0]);
   }
 
   take() {
@@ -331,8 +353,18 @@ export class Hospital {
     };
   }
 
+  /** The day's sums: an ended call is counted once, so that a storm of events costs no more than a few. */
+  sums() {
+    const { summed, calls } = this;
+    const fresh = this.count(calls.slice(summed.calls));
+    const plus = (one, other) => Object.fromEntries(Object.keys(one).map((name) => [name, one[name] + other[name]]));
+    summed.counts = summed.counts === null ? fresh : plus(summed.counts, fresh);
+    summed.calls = calls.length;
+    return plus(summed.counts, this.count([...this.live.values()]));
+  }
+
   today() {
-    const { within, ...counts } = this.count([...this.calls, ...this.live.values()]);
+    const { within, ...counts } = this.sums();
     return {
       ...counts,
       serviceLevel: { answeredWithin: within, denominator: counts.answered + counts.missed, thresholdSeconds: 20 },

@@ -10,21 +10,44 @@ import { start } from "./mock.js";
 
 const [folder = "shots", ...only] = process.argv.slice(2);
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const PORT = 4191;
-const BIG_PORT = 4192;
-const TEAM_PORT = 4196;
-const CROWD_PORT = 4197;
-const MORNING_PORT = 4198;
-const FULL_PORT = 4199;
+const LONG = [
+  "Sri Venkata Subrahmanya Narasimha Raju Chintalapati",
+  "Dr. Maria-Magdalena Wolfeschlegelsteinhausenbergerdorff",
+  "فاطمة الزهراء بنت عبد الرحمن",
+  "رحیم خان",
+  "אסתר בן־דוד",
+  "सौभाग्यलक्ष्मी विश्वनाथन नारायणस्वामी",
+  "Ng",
+  "agent.without.a.name.but.with.a.very.long.identifier@hospital.example",
+];
+const STORM = { agents: 500, rate: 20, calls: 60, waiting: 25, longestWait: 840_000, missed: 205 };
+/** A hospital a port: started when a scene first looks at it. */
+const HOSPITALS = {
+  4191: { agents: 12, rate: 1 },
+  4192: { agents: 500, rate: 20 },
+  4196: { agents: 48, rate: 2 },
+  4197: { agents: 120, rate: 4 },
+  4198: { agents: 12, isMorning: true },
+  4199: { agents: 12, missed: 800 },
+  4181: STORM,
+  4182: { agents: 0, missed: 0 },
+  4183: { agents: 12, isNight: true },
+  4184: { agents: 24, names: LONG },
+  4185: { agents: 24, waiting: 25, longestWait: 840_000 },
+};
+const [PORT, BIG_PORT, TEAM_PORT, CROWD_PORT, MORNING_PORT, FULL_PORT] = [4191, 4192, 4196, 4197, 4198, 4199];
+const [STORM_PORT, EMPTY_PORT, NIGHT_PORT, NAMES_PORT, SMALL_STORM_PORT] = [4181, 4182, 4183, 4184, 4185];
 const later = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
-const post = (path, port = PORT) => fetch(`http://127.0.0.1:${port}/dev/${path}`, { method: "POST" });
+const post = (path, port = PORT) => opened(port) && fetch(`http://127.0.0.1:${port}/dev/${path}`, { method: "POST" });
 
+const isIdle = (port) => port === EMPTY_PORT || port === NIGHT_PORT;
 const live =
   (role, view = "", port = PORT) =>
   async (page) => {
+    opened(port);
     await page.goto(`http://127.0.0.1:${port}/?lang=en#token=${role}${view === "" ? "" : `&view=${view}`}`);
     await page.until("[data-testid=connection][data-state=live]");
-    if (role !== "agent" && view === "") await page.until("[data-testid=plot-calls] rect");
+    if (role !== "agent" && view === "" && !isIdle(port)) await page.until("[data-testid=plot-calls] rect");
     await later(400);
   };
 const SUPERVISOR = live("supervisor");
@@ -163,6 +186,7 @@ const SCENES = [
     height: 1080,
     act: async (page) => {
       await post("quiet", TEAM_PORT);
+      opened(TEAM_PORT);
       await page.goto(`http://127.0.0.1:${TEAM_PORT}/?lang=en#token=supervisor&view=wall`);
       await page.until("[data-testid=connection][data-state=quiet]");
       await later(800);
@@ -170,6 +194,18 @@ const SCENES = [
     after: () => post("fresh", TEAM_PORT),
   },
   { name: "wall-120", width: 1920, height: 1080, dark: true, act: live("supervisor", "wall", CROWD_PORT) },
+  {
+    name: "wall-records-behind",
+    width: 1920,
+    height: 1080,
+    act: async (page) => {
+      await live("supervisor", "wall")(page);
+      await post("records-behind");
+      await page.until(".wall .panel .as-of");
+      await later(600);
+    },
+    after: () => post("fresh"),
+  },
   { name: "wall-laptop", width: 1366, height: 768, act: live("supervisor", "wall") },
   { name: "wall-phone", width: 360, height: 740, act: live("supervisor", "wall") },
   {
@@ -221,11 +257,53 @@ const SCENES = [
       await page.until("[data-testid=figures]");
     },
   },
+  { name: "storm", act: live("supervisor", "", STORM_PORT) },
+  { name: "storm-dark", dark: true, act: live("supervisor", "", STORM_PORT) },
+  { name: "storm-1080", width: 1920, height: 1080, act: live("supervisor", "", STORM_PORT) },
+  { name: "storm-phone", width: 390, height: 844, act: live("supervisor", "", STORM_PORT) },
+  { name: "storm-wall", width: 1920, height: 1080, dark: true, act: live("supervisor", "wall", STORM_PORT) },
+  { name: "storm-small-team", act: live("supervisor", "", SMALL_STORM_PORT), whole: true },
+  { name: "storm-small-team-wall", width: 1920, height: 1080, act: live("supervisor", "wall", SMALL_STORM_PORT) },
+  { name: "empty", act: live("supervisor", "", EMPTY_PORT), whole: true },
+  { name: "empty-wall", width: 1920, height: 1080, act: live("supervisor", "wall", EMPTY_PORT) },
+  { name: "empty-phone", width: 390, height: 844, act: live("supervisor", "", EMPTY_PORT), whole: true },
+  { name: "night", dark: true, act: live("supervisor", "", NIGHT_PORT), whole: true },
+  { name: "night-wall", width: 1920, height: 1080, dark: true, act: live("supervisor", "wall", NIGHT_PORT) },
+  { name: "names", act: live("supervisor", "", NAMES_PORT), whole: true },
+  { name: "names-wall", width: 1920, height: 1080, act: live("supervisor", "wall", NAMES_PORT) },
+  { name: "names-phone", width: 390, height: 844, act: live("supervisor", "", NAMES_PORT), whole: true },
+  { name: "zoomed", zoom: 2, act: SUPERVISOR, whole: true },
+  { name: "zoomed-4", zoom: 4, act: SUPERVISOR },
+  { name: "forced-colours", media: { "forced-colors": "active" }, act: SUPERVISOR },
+  { name: "forced-colours-dark", dark: true, media: { "forced-colors": "active" }, act: SUPERVISOR },
+  { name: "deuteranopia", vision: "deuteranopia", act: SUPERVISOR },
+  { name: "without-colour", vision: "achromatopsia", act: SUPERVISOR },
+  {
+    name: "agent-page-deuteranopia",
+    vision: "deuteranopia",
+    act: async (page) => {
+      await live("agent")(page);
+      await page.until("[data-testid=call-list]");
+    },
+  },
+  { name: "phone-landscape", width: 844, height: 390, act: SUPERVISOR },
+  { name: "reduced-motion", media: { "prefers-reduced-motion": "reduce" }, act: SUPERVISOR },
+  {
+    name: "stale-an-hour",
+    act: async (page) => {
+      await SUPERVISOR(page);
+      await post("stale?seconds=3600");
+      await page.until("[data-testid=connection][data-state=stale]");
+      await later(600);
+    },
+    after: () => post("fresh"),
+  },
   { name: "wide", width: 2200, height: 1200, act: SUPERVISOR },
   { name: "many-agents", port: BIG_PORT, act: live("supervisor", "", BIG_PORT) },
   {
     name: "new-day",
     act: async (page) => {
+      opened(MORNING_PORT);
       await page.goto(`http://127.0.0.1:${MORNING_PORT}/?lang=en#token=supervisor`);
       await page.until("[data-testid=no-events-yet]");
       await page.until("[data-testid=worklist] li");
@@ -395,23 +473,24 @@ async function checked(page) {
 }
 
 await mkdir(folder, { recursive: true });
-const small = start({ agents: 12, port: PORT, rate: 1 });
-const big = start({ agents: 500, port: BIG_PORT, rate: 20 });
-const team = start({ agents: 48, port: TEAM_PORT, rate: 2 });
-const crowd = start({ agents: 120, port: CROWD_PORT, rate: 4 });
-const morning = start({ agents: 12, port: MORNING_PORT, isMorning: true });
-const full = start({ agents: 12, port: FULL_PORT, missed: 800 });
+const mocks = new Map();
+const opened = (port) => mocks.has(port) || mocks.set(port, start({ port, ...HOSPITALS[port] }));
 const page = await Browser.open();
 let wrong = 0;
 try {
-  for (const { name, width = 1440, height = 900, dark = false, whole = false, errors = false, act, after } of SCENES) {
+  for (const scene of SCENES) {
+    const { name, width = 1440, height = 900, zoom = 1, dark = false, whole = false, errors = false, media = {}, vision = "none", act, after } = scene;
     if (only.length > 0 && !only.includes(name)) continue;
-    await page.size(width, height);
-    await page.scheme(dark ? "dark" : "light");
+    await page.size(width / zoom, height / zoom, zoom);
+    await page.media({ "prefers-color-scheme": dark ? "dark" : "light", ...media });
+    await page.devtools("Emulation.setEmulatedVisionDeficiency", { type: vision });
     await page.logs();
     console.log(name);
     try {
       await act(page);
+      // Tiles out of sight are not painted, which a picture beyond the window would show.
+      if (whole)
+        await page.run("const s = new CSSStyleSheet(); s.replaceSync('.agent { content-visibility: visible }'); document.adoptedStyleSheets = [s]");
       await page.shot(join(folder, `${name}.png`), whole);
       // What a wall cuts off nobody ever sees.
       const cut = await page.run(
@@ -436,9 +515,7 @@ try {
   }
 } finally {
   await page.close();
-  small.stop();
-  big.stop();
-  for (const other of [team, crowd, morning, full]) other.stop();
+  for (const mock of mocks.values()) mock.stop();
 }
 console.log(wrong === 0 ? "nothing serious" : `${wrong} to mend`);
 process.exitCode = wrong === 0 ? 0 : 1;

@@ -1,9 +1,9 @@
 // A sidecar that is none: serves the built page, the API and the event stream of an invented hospital.
 //
-//   node dev/mock.js [--agents 12] [--port 4190] [--rate 2]      then http://127.0.0.1:4190/#token=supervisor
+//   node dev/mock.js [--agents 12] [--port 4190] [--rate 2 | --deltas 100]      then http://127.0.0.1:4190/#token=supervisor
 //
 // The token is the role: supervisor, admin, analyst, auditor, agent. What goes wrong is made by POST:
-// /dev/stale, /dev/quiet, /dev/records-behind, /dev/fresh, /dev/silent?seconds=, /dev/hang?seconds=, /dev/steal/{call},
+// /dev/stale?seconds=, /dev/quiet, /dev/records-behind, /dev/fresh, /dev/silent?seconds=, /dev/hang?seconds=, /dev/steal/{call},
 // /dev/close/{call}, /dev/log-down, /dev/log-up, /dev/sign-out (every token ends), /dev/sign-in, /dev/expires?seconds=,
 // /dev/cannot-renew, /dev/can-renew.
 
@@ -17,7 +17,8 @@ import { gzipSync } from "node:zlib";
 
 import { Hospital } from "./hospital.js";
 
-const DIST = join(dirname(fileURLToPath(import.meta.url)), "..", "dist");
+/** Another build may be looked at, to compare. */
+const DIST = process.env.HELIX_DIST ?? join(dirname(fileURLToPath(import.meta.url)), "..", "dist");
 const ROLES = ["admin", "supervisor", "analyst", "auditor", "agent"];
 const OWN = "agent.001";
 const PRODUCERS = ["agent-event", "call-event", "missed-call"];
@@ -31,8 +32,9 @@ const TYPES = {
 };
 const iso = (at) => new Date(at).toISOString();
 
-export function start({ agents = 12, port = 4190, rate = 2, missed, isMorning = false } = {}) {
-  const hospital = new Hospital(agents, { missed, isMorning });
+/** `deltas`: so many a second, each by itself, as a sidecar sends them; else everything of half a second at once. */
+export function start({ agents = 12, port = 4190, rate = 2, deltas = 0, ...day } = {}) {
+  const hospital = new Hospital(agents, day);
   const mock = {
     hospital,
     version: 1,
@@ -51,9 +53,11 @@ export function start({ agents = 12, port = 4190, rate = 2, missed, isMorning = 
     clients: new Set(),
     watermark: now(),
     producers: new Map(),
+    sent: 0,
+    hashes: new Hashes(),
   };
   for (const name of PRODUCERS) hear(mock, name);
-  const steps = setInterval(() => tick(mock, rate), 500);
+  const steps = deltas === 0 ? setInterval(() => tick(mock, rate), 500) : setInterval(() => catchUp(mock, deltas), 5);
   const beats = setInterval(() => send(mock, "heartbeat", () => freshness(mock)), 2000);
   const server = createServer((request, response) => {
     handle(mock, request, response).catch((error) =>
@@ -84,6 +88,13 @@ function hear(mock, producer) {
   });
 }
 
+/** As many deltas as are due by now: a timer that comes late loses none. */
+function catchUp(mock, deltas) {
+  mock.begun ??= Date.now();
+  const due = Math.floor(((Date.now() - mock.begun) / 1000) * deltas);
+  for (; mock.sent < due; mock.sent += 1) tick(mock, 2);
+}
+
 /** Lets something happen and tells everybody. */
 function tick(mock, rate) {
   const { hospital } = mock;
@@ -100,9 +111,10 @@ function tick(mock, rate) {
   }
   mock.version += 1;
   const changes = [...last.values()];
+  const whole = mock.hashes.apply(mock, changes);
   send(mock, "delta", (own) => {
     const mine = own ? changes.filter((change) => isOwn(change)) : changes;
-    return { version: mock.version, changes: mine, hash: root(board(mock, own)), asOf: iso(Date.now()) };
+    return { version: mock.version, changes: mine, hash: own ? root(board(mock, own)) : whole, asOf: iso(Date.now()) };
   });
 }
 
@@ -158,7 +170,7 @@ function board(mock, own) {
   return { workspace: "ramaiah", ...freshness(mock), ...seen, producers: [...mock.producers.values()] };
 }
 
-function root({ agents, calls, waiting, today, openMissedCalls, producers, watermark }) {
+function valuesOf({ agents, calls, waiting, today, openMissedCalls, producers, watermark }) {
   const values = [
     ...agents.map((agent) => [`agents/${agent.agentId}`, agent]),
     ...calls.map((call) => [`calls/${call.callId}`, call]),
@@ -168,14 +180,44 @@ function root({ agents, calls, waiting, today, openMissedCalls, producers, water
   if (today !== null) values.push(["today", today]);
   if (openMissedCalls !== null) values.push(["openMissedCalls", openMissedCalls]);
   values.push(["watermark/occurredAt", watermark.occurredAt], ["watermark/receivedAt", watermark.receivedAt]);
+  return values;
+}
+
+function digestOf(path, value) {
+  const digest = createHash("sha256")
+    .update(`${path}\n${JSON.stringify(value)}`)
+    .digest();
+  return Uint32Array.from({ length: 8 }, (_, word) => digest.readUInt32BE(word * 4));
+}
+
+const hex = (sum) => Array.from(sum, (word) => word.toString(16).padStart(8, "0")).join("");
+
+function root(board) {
   const sum = new Uint32Array(8);
-  for (const [path, value] of values) {
-    const digest = createHash("sha256")
-      .update(`${path}\n${JSON.stringify(value)}`)
-      .digest();
-    for (let i = 0; i < 8; i += 1) sum[i] += digest.readUInt32BE(i * 4);
+  for (const [path, value] of valuesOf(board)) digestOf(path, value).forEach((word, at) => (sum[at] += word));
+  return hex(sum);
+}
+
+/** The whole board's root, kept from delta to delta. */
+class Hashes {
+  words = null;
+  sum = new Uint32Array(8);
+
+  apply(mock, changes) {
+    if (this.words === null) {
+      this.words = new Map();
+      for (const [path, value] of valuesOf(board(mock, false))) this.put(path, digestOf(path, value));
+    }
+    for (const { op, path, value } of changes) this.put(path, op === "set" ? digestOf(path, value) : null);
+    return hex(this.sum);
   }
-  return Array.from(sum, (word) => word.toString(16).padStart(8, "0")).join("");
+
+  put(path, words) {
+    this.words.get(path)?.forEach((word, at) => (this.sum[at] -= word));
+    if (words === null) this.words.delete(path);
+    else this.words.set(path, words);
+    words?.forEach((word, at) => (this.sum[at] += word));
+  }
 }
 
 function answer(response, status, body, headers = {}) {
@@ -245,7 +287,7 @@ function follow(mock, role, request, response) {
 
 function control(mock, path, query, response) {
   const [, , verb, id] = path.split("/");
-  if (verb === "stale") mock.stale = Date.now() - 3500;
+  if (verb === "stale") mock.stale = Date.now() - Number(query.get("seconds") ?? 3.5) * 1000;
   if (verb === "quiet") mock.quiet = Date.parse(mock.producers.get("agent-event").receivedAt);
   if (verb === "records-behind") mock.recordsBehind = Date.now() - 48_000;
   if (verb === "fresh") mock.stale = mock.quiet = mock.recordsBehind = null;
@@ -440,9 +482,14 @@ function act(mock, { id, action, me, role, body }) {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { values } = parseArgs({
-    options: { agents: { type: "string" }, port: { type: "string" }, rate: { type: "string" } },
+    options: {
+      agents: { type: "string" },
+      port: { type: "string" },
+      rate: { type: "string" },
+      deltas: { type: "string" },
+    },
   });
   const [agents, port, rate] = [Number(values.agents ?? 12), Number(values.port ?? 4190), Number(values.rate ?? 2)];
-  start({ agents, port, rate });
+  start({ agents, port, rate, deltas: Number(values.deltas ?? 0) });
   console.log(`http://127.0.0.1:${port}/#token=supervisor`);
 }

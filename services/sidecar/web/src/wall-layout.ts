@@ -29,7 +29,7 @@ const BETWEEN = 0.9;
 /** A plot is 176 px high; around it are its title, its legend, and room for a line that says it is late. */
 const PLOT_PX = 176;
 const AROUND_PLOT = 6;
-const [LEAST_PLOT, MOST_PLOT] = [0.85, 2];
+const [LEAST_PLOT, MOST_PLOT] = [0.85, 2.5];
 /** More than these cannot be read from the other end of a room. */
 const MOST_TILES = 60;
 

@@ -2,7 +2,7 @@
 
 import { type BoardClock, duration, hourAndMinute, timeOfDay } from "./clock.ts";
 import { localDate } from "./day.ts";
-import { fill, language, strings } from "./strings/index.ts";
+import { fill, locale, strings } from "./strings/index.ts";
 
 const DAY_MS = 86_400_000;
 
@@ -17,11 +17,10 @@ const dateFormats = new Map<string, Intl.DateTimeFormat>();
 
 /** Made once for a language and a zone: making one costs more than a hundred uses. */
 function dateFormat(zone: string): Intl.DateTimeFormat {
-  const locale = language === "en" ? "en-GB" : language;
-  const key = `${locale} ${zone}`;
+  const key = `${locale()} ${zone}`;
   let format = dateFormats.get(key);
   if (format === undefined) {
-    format = new Intl.DateTimeFormat(locale, { day: "numeric", month: "short", timeZone: zone });
+    format = new Intl.DateTimeFormat(locale(), { day: "numeric", month: "short", timeZone: zone });
     dateFormats.set(key, format);
   }
   return format;

@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
+import { readdir, readFile } from "node:fs/promises";
 import { test } from "node:test";
 
 import { address } from "../src/api.ts";
+import { count } from "../src/format.ts";
+import { reading } from "./reader.ts";
 import { chooses, formatRoute, PAGES, parseRoute } from "../src/route.ts";
 import { en } from "../src/strings/en.ts";
 import { formFor } from "../src/strings/forms.ts";
@@ -46,10 +49,46 @@ test("a language is more than English under another name", async () => {
     if (name === "en") continue;
     const [own, english] = [texts(await load()), texts(en)];
     const same = [...own]
-      .filter(([path, text]) => /[a-z]{3}/.test(text) && english.get(path) === text)
+      .filter(([path, text]) => /[a-z]{3}/.test(text.replace(/\{\w+\}/g, "")) && english.get(path) === text)
       .map(([path]) => path);
     assert.deepEqual(same, []);
   }
+});
+
+test("a name that is written from right to left does not turn the text around it", () => {
+  assert.equal(fill("claimed by {name} at {time}", { name: "רחל", time: "11:38" }), "claimed by \u2068רחל\u2069 at 11:38");
+});
+
+test("numbers are grouped as the reader's country groups them, from five digits on", () => {
+  const shown = (tag: string): string[] => reading([tag], () => [999, 9358, 12_345, 1_234_567].map(count));
+  assert.deepEqual(shown("en-GB"), ["999", "9358", "12,345", "1,234,567"]);
+  assert.deepEqual(shown("en-IN"), ["999", "9358", "12,345", "12,34,567"]);
+  assert.deepEqual(shown("de-DE"), shown("en-GB"), "of a page in English, as English does");
+});
+
+test("a language may count otherwise than English", () => {
+  const forms = { one: "1", few: "2-4", many: "5+", other: "1.5" };
+  assert.deepEqual(
+    [1, 3, 5, 22].map((number) => formFor(forms, number, "pl")),
+    ["1", "2-4", "5+", "2-4"],
+  );
+});
+
+test("no view says a word that is in no language file", async () => {
+  const WORD = /[A-Za-z]{3}/;
+  let read = 0;
+  for (const folder of ["src/view", "src/plot"]) {
+    for (const name of await readdir(folder)) {
+      const text = (await readFile(`${folder}/${name}`, "utf8")).replace(/^\s*(\/\/|\/?\*).*$/gm, "");
+      const between = [...text.matchAll(/<\w[^<>=]*(?:="[^"]*"[^<>=]*)*>\s*([^<>{}()=;]+?)\s*<\//g)].map((found) => found[1] ?? "");
+      const given = [...text.matchAll(/\b(?:aria-label|title|placeholder|alt|label)="([^"]*)"/g)].map((found) => found[1] ?? "");
+      // The name of a key is the same on every keyboard.
+      const words = [...between, ...given].filter((word) => WORD.test(word) && word !== "Esc");
+      assert.deepEqual(words, [], name);
+      read += between.length;
+    }
+  }
+  assert.ok(read > 0, "texts between tags are found at all");
 });
 
 test("gaps are filled, and one without a value stays to be seen", () => {

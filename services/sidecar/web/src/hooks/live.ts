@@ -1,30 +1,30 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 
 import { LiveBoard } from "../live.ts";
+import { Redraws } from "../redraws.ts";
 
-/** Follows the board; redraws at most once a frame, however many deltas come. */
+/** Follows the board; redraws only so often, however many deltas come. */
 export function useLive(bearer: () => string, refused: (status: number) => void): LiveBoard {
   const [, redraw] = useState(0);
-  const live = useRef<LiveBoard | null>(null);
-  const pending = useRef(false);
+  const held = useRef<{ live: LiveBoard; redraws: Redraws } | null>(null);
   const told = useRef(refused);
   told.current = refused;
-  if (live.current === null) {
-    const changed = () => {
-      if (pending.current) return;
-      pending.current = true;
-      // A hidden tab draws no frames; the connection's state must still be told.
-      const soon = document.hidden ? (draw: () => void) => setTimeout(draw, 250) : requestAnimationFrame;
-      soon(() => {
-        pending.current = false;
-        redraw((count) => count + 1);
-      });
-    };
-    live.current = new LiveBoard(bearer, changed, (status) => told.current(status));
+  if (held.current === null) {
+    const redraws = new Redraws(() => redraw((count) => count + 1));
+    const live = new LiveBoard(
+      bearer,
+      () => redraws.changed(),
+      (status) => told.current(status),
+    );
+    held.current = { live, redraws };
   }
+  const { live, redraws } = held.current;
   useEffect(() => {
-    live.current?.start();
-    return () => live.current?.stop();
+    live.start();
+    return () => {
+      live.stop();
+      redraws.stop();
+    };
   }, []);
-  return live.current;
+  return live;
 }

@@ -11,6 +11,7 @@ const QUARTER_HOUR_MS = 900_000;
 function Table({ bars, zone }: { bars: readonly CallsBar[]; zone: string }) {
   return (
     <table>
+      <caption class="unseen">{strings.plotCalls}</caption>
       <thead>
         <tr>
           <th scope="col">{strings.from}</th>

@@ -3,6 +3,7 @@ import { useContext, useId, useState } from "preact/hooks";
 
 import { hourAndMinute } from "../clock.ts";
 import { hourTicks, type Span } from "../day.ts";
+import { count } from "../format.ts";
 import { useWidth } from "../hooks/width.ts";
 import { strings } from "../strings/index.ts";
 import type { Scale } from "./scale.ts";
@@ -97,7 +98,7 @@ export function ValueAxis({
         <g key={tick}>
           <line x1={EDGE.left} x2={width - EDGE.right} y1={y(tick)} y2={y(tick)} />
           <text x={EDGE.left - 6} y={y(tick) + 4} text-anchor="end">
-            {tick}
+            {count(tick)}
             {unit}
           </text>
         </g>

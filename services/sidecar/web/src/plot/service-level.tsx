@@ -9,6 +9,7 @@ import type { LevelPoint } from "./series.ts";
 function Table({ points, zone }: { points: readonly LevelPoint[]; zone: string }) {
   return (
     <table>
+      <caption class="unseen">{strings.plotLevel}</caption>
       <thead>
         <tr>
           <th scope="col">{strings.from}</th>

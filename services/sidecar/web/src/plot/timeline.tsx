@@ -8,6 +8,16 @@ import { linear } from "./scale.ts";
 
 const HEIGHT = 64;
 const BAR = { top: 6, height: 34 };
+/** How far a state is from the edges of the bar: the busier, the thicker, so that colour is not all that tells them apart. */
+const INSET: Record<AgentState, number> = {
+  on_call: 0,
+  ringing: 5,
+  wrap_up: 5,
+  unknown: 5,
+  ready: 10,
+  paused: 13,
+  offline: 15.5,
+};
 
 function named(stretch: Stretch): string {
   const state = strings.agentState[stretch.state];
@@ -44,7 +54,7 @@ export function TimelineBar({ stretches, day, zone }: { stretches: readonly Stre
         {stretches.map((stretch) => {
           const [from, to] = [x(within(stretch.from)), x(within(stretch.to))];
           if (to <= from) return null;
-          const inset = stretch.state === "offline" ? 14 : 0;
+          const inset = INSET[stretch.state] ?? 0;
           return (
             <rect
               key={stretch.from}

@@ -41,9 +41,27 @@ export async function speak(name: string): Promise<void> {
   }
 }
 
+/** Letters that are written from right to left. */
+const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufefc]/;
+
+/** A name that is written the other way than the text around it must not turn that text around. */
+const isolated = (value: string | number): string =>
+  typeof value === "string" && RIGHT_TO_LEFT.test(value) ? `\u2068${value}\u2069` : String(value);
+
 /** Fills `{name}` in a text. */
 export function fill(text: string, values: Record<string, string | number>): string {
-  return text.replace(/\{(\w+)\}/g, (whole, name: string) => String(values[name] ?? whole));
+  return text.replace(/\{(\w+)\}/g, (whole, name: string) => isolated(values[name] ?? whole));
+}
+
+/** Our word for what others name: theirs, where we have none. */
+export function wordFor(words: Readonly<Record<string, string>>, theirs: string): string {
+  return Object.hasOwn(words, theirs) ? (words[theirs] ?? theirs) : theirs;
+}
+
+/** How the reader's own country writes numbers and dates in this language. */
+export function locale(): string {
+  const regional = navigator.languages.find((tag) => tag.includes("-") && tag.toLowerCase().split("-")[0] === language);
+  return regional ?? (language === "en" ? "en-GB" : language);
 }
 
 /** Fills a text that has forms, or one that has not, by a number. */

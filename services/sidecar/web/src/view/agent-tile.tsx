@@ -2,7 +2,7 @@ import { Component } from "preact";
 
 import type { BoardClock } from "../clock.ts";
 import type { Agent, Call } from "../contract.ts";
-import { fill, language, strings } from "../strings/index.ts";
+import { fill, language, strings, wordFor } from "../strings/index.ts";
 import { StateIcon } from "./icons.tsx";
 import { Presumed } from "./presumed.tsx";
 import { Since } from "./ticking.tsx";
@@ -22,7 +22,7 @@ function about(agent: Agent, call: Call | undefined, withoutCallers: boolean): s
   if (call !== undefined) {
     return [withoutCallers ? null : (call.caller ?? strings.unknownCaller), call.skill].filter(Boolean).join(" · ");
   }
-  return agent.reason === null ? "" : (strings.reason[agent.reason] ?? agent.reason);
+  return agent.reason === null ? "" : wordFor(strings.reason, agent.reason);
 }
 
 /** An agent. Of five hundred on a board only those that changed are drawn anew. */
@@ -44,11 +44,11 @@ export class AgentTile extends Component<TileProps> {
         data-state={agent.state}
         data-presumed={agent.presumed}
       >
-        <span class="name" title={agent.agentId}>
+        <span class="name" dir="auto" title={`${name}\n${agent.agentId}`}>
           {open === null ? (
             name
           ) : (
-            <button aria-label={fill(strings.openAgent, { name, state })} onClick={() => open(agent.agentId)}>
+            <button dir="auto" aria-label={fill(strings.openAgent, { name, state })} onClick={() => open(agent.agentId)}>
               {name}
             </button>
           )}

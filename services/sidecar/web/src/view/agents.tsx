@@ -1,14 +1,22 @@
-import { useMemo, useState } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 
 import { AGENT_SORTS, type AgentSort, countStates, listAgents } from "../agent-list.ts";
 import { AGENT_STATES, type Agent, type AgentState, type Call } from "../contract.ts";
 import { useHelix } from "../context.ts";
-import { strings } from "../strings/index.ts";
+import { announce } from "../announcer.ts";
+import { focusOn } from "../focus.ts";
+import { count } from "../format.ts";
+import { fill, fillFor, strings } from "../strings/index.ts";
 import { AgentTile } from "./agent-tile.tsx";
 import { type Chip, Chips } from "./chips.tsx";
 import { StateIcon } from "./icons.tsx";
 import { Panel } from "./panel.tsx";
 import { Select } from "./select.tsx";
+
+/** So long after the last letter it is said how many were found. */
+const TYPED_MS = 700;
+
+const told = (found: number): string => fillFor(found, strings.agentsFound, { count: count(found) });
 
 function stateChips(counts: Record<AgentState, number>, shown: AgentState | null): Chip<AgentState | null>[] {
   const states = AGENT_STATES.filter((state) => state !== "unknown" || counts.unknown > 0 || state === shown);
@@ -19,7 +27,7 @@ function stateChips(counts: Record<AgentState, number>, shown: AgentState | null
     label: (
       <>
         <StateIcon state={state} />
-        {strings.agentState[state]} <b>{counts[state]}</b>
+        {strings.agentState[state]} <b>{count(counts[state])}</b>
       </>
     ),
   }));
@@ -46,6 +54,12 @@ export function Agents(props: { agents: readonly Agent[]; calls: readonly Call[]
     () => (session.role !== "agent" ? (agentId: string) => go({ agent: agentId }) : null),
     [session],
   );
+  useEffect(() => {
+    if (text === "") return;
+    // Said when the typing rests, and not for every letter.
+    const timer = setTimeout(() => announce(told(listed.length)), TYPED_MS);
+    return () => clearTimeout(timer);
+  }, [text]);
   const tools = (
     <div class="tools">
       {queue !== null && <small class="of-queue">{strings.agentsOfQueue}</small>}
@@ -56,9 +70,20 @@ export function Agents(props: { agents: readonly Agent[]; calls: readonly Call[]
         placeholder={strings.findAgent}
         value={text}
         onInput={(event) => setText(event.currentTarget.value)}
+        onKeyDown={(event) => {
+          if (event.key !== "Enter") return;
+          // Else the same key would press what it leads to.
+          event.preventDefault();
+          focusOn("[data-testid=agents] button");
+        }}
       />
+      {text !== "" && (
+        <small class="found" aria-hidden="true">
+          {told(listed.length)}
+        </small>
+      )}
       <Select
-        label={strings.sortBy}
+        label={fill(strings.ofList, { text: strings.sortBy, list: strings.agents })}
         testid="sort-agents"
         value={sort}
         options={AGENT_SORTS.map((name) => [name, strings.agentSort[name]] as const)}

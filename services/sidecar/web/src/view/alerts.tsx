@@ -1,7 +1,8 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 
-import { type Alert, alertName, type Bound, firing, type Readings } from "../alerts.ts";
+import { type Alert, type AlertMetric, alertName, type Bound, firing, type Readings } from "../alerts.ts";
 import { useHelix } from "../context.ts";
+import { count } from "../format.ts";
 import { pageNow } from "../hooks/polled.ts";
 import { fill, fillFor, strings } from "../strings/index.ts";
 import { announce } from "../announcer.ts";
@@ -11,7 +12,7 @@ import { useTicking } from "./ticking.tsx";
 
 /** The reading as people read it: a wait as a time, a ratio cut to whole percent. */
 function worded(alert: Alert, value: number): string {
-  return alert.metric === "longestWait" ? lasted(value * 1000) : String(Math.floor(value));
+  return alert.metric === "longestWait" ? lasted(value * 1000) : count(Math.floor(value));
 }
 
 function boundOf(alert: Alert): string {
@@ -32,10 +33,22 @@ export interface AlertsProps {
   read: () => Readings;
   /** What else is shown is of one queue; alerts never are. */
   ofAll?: boolean;
+  /** Leads to what an alert is about; on a wall nothing can be pressed. */
+  lead?: (metric: AlertMetric) => void;
+}
+
+function Told({ alert }: { alert: Alert }) {
+  return (
+    <>
+      <span aria-hidden="true">▲</span>
+      <b>{textOf(alert)}</b>
+      {alert.metric !== "noneReady" && alert.value > 0 && <small>{boundOf(alert)}</small>}
+    </>
+  );
 }
 
 /** What passes its bound now. Read twice a second; announced only when an alert comes. */
-export function Alerts({ bounds, read, ofAll = false }: AlertsProps) {
+export function Alerts({ bounds, read, ofAll = false, lead }: AlertsProps) {
   const { truth } = useHelix();
   const [alerts, setAlerts] = useState<Alert[]>([]);
   const key = alerts.map(keyOf).join(" ");
@@ -70,9 +83,13 @@ export function Alerts({ bounds, read, ofAll = false }: AlertsProps) {
       <ul>
         {alerts.map((alert) => (
           <li key={keyOf(alert)} data-testid={`alert-${alertName(alert.metric)}`}>
-            <span aria-hidden="true">▲</span>
-            <b>{textOf(alert)}</b>
-            {alert.metric !== "noneReady" && alert.value > 0 && <small>{boundOf(alert)}</small>}
+            {lead === undefined ? (
+              <Told alert={alert} />
+            ) : (
+              <button title={strings.alertLeads[alert.metric]} onClick={() => lead(alert.metric)}>
+                <Told alert={alert} /> <span class="unseen">. {strings.alertLeads[alert.metric]}</span>
+              </button>
+            )}
           </li>
         ))}
         {ofAll && <li class="of-all">{strings.alertsOfAll}</li>}

@@ -29,14 +29,14 @@ const whyRefused = (status: number): string => (status === 403 ? strings.wrongWo
 export function App() {
   const spoken = useLanguage();
   // An object each time: the same token given again is asked again.
-  const [given, setGiven] = useState({ token: storedToken() });
+  const [given, setGiven] = useState({ token: storedToken(), isFresh: false });
   const [session, setSession] = useState<Session | null>(null);
   const [notice, setNotice] = useState("");
 
   const leave = (why: string) => {
     keepToken(null);
     setSession(null);
-    setGiven({ token: null });
+    setGiven({ token: null, isFresh: false });
     setNotice(why);
   };
 
@@ -47,7 +47,7 @@ export function App() {
       if (token === null) return;
       setNotice("");
       setSession(null);
-      setGiven({ token });
+      setGiven({ token, isFresh: false });
     };
     addEventListener("hashchange", moved);
     return () => removeEventListener("hashchange", moved);
@@ -84,7 +84,7 @@ export function App() {
         notice={notice}
         signedIn={(token) => {
           setNotice("");
-          setGiven({ token });
+          setGiven({ token, isFresh: true });
         }}
       />
     );
@@ -97,5 +97,5 @@ export function App() {
     );
   }
   const refused = (status: number) => leave(whyRefused(status));
-  return <SignedIn key={spoken} session={session} refused={refused} signOut={() => leave("")} />;
+  return <SignedIn key={spoken} session={session} refused={refused} signOut={() => leave("")} isFresh={given.isFresh} />;
 }

@@ -4,7 +4,7 @@ import type { CallDetail } from "../api-contract.ts";
 import { duration } from "../clock.ts";
 import { useHelix } from "../context.ts";
 import { usePolled } from "../hooks/polled.ts";
-import { strings } from "../strings/index.ts";
+import { strings, wordFor } from "../strings/index.ts";
 import { Direction } from "./calls.tsx";
 import { Dialog } from "./dialog.tsx";
 import { FactTable, LegTable } from "./call-parts.tsx";
@@ -57,14 +57,14 @@ function About({ call }: { call: CallDetail }) {
       <Entry name={strings.holdTime}>{time(call.holdSeconds)}</Entry>
       <Entry name={strings.wrapUpTime}>{time(call.wrapUpSeconds)}</Entry>
       <Entry name={strings.disposition}>{call.disposition}</Entry>
-      <Entry name={strings.hangupBy}>{call.hangupBy && (strings.hangup[call.hangupBy] ?? call.hangupBy)}</Entry>
+      <Entry name={strings.hangupBy}>{call.hangupBy && wordFor(strings.hangup, call.hangupBy)}</Entry>
       <Entry name={strings.campaign}>{call.campaign}</Entry>
       <Entry name={strings.recording}>
         <Recording address={call.recordingUrl} />
       </Entry>
       {call.conflicts.length > 0 && (
         <Entry name={strings.conflicts}>
-          {call.conflicts.map((word) => strings.conflict[word] ?? word).join(", ")}
+          {call.conflicts.map((word) => wordFor(strings.conflict, word)).join(", ")}
         </Entry>
       )}
       <Entry name={strings.callId}>

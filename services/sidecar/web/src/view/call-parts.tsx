@@ -15,13 +15,14 @@ const time = (seconds: number | null): string => (seconds === null ? "–" : dur
 export function LegTable({ legs }: { legs: readonly Leg[] }) {
   const { session, nameOf, day } = useHelix();
   if (legs.length === 0) return null;
-  const at = (moment: string | null): string => 
+  const at = (moment: string | null): string =>
     moment === null ? "–" : dayAndTime(Date.parse(moment), day, session.zone);
   return (
     <section>
       <h3>{strings.legs}</h3>
       <div class="scroll" role="group" aria-label={strings.legs} tabIndex={0}>
         <table data-testid="legs">
+          <caption class="unseen">{strings.legs}</caption>
           <thead>
             <tr>
               <th scope="col">{strings.leg}</th>
@@ -44,7 +45,7 @@ export function LegTable({ legs }: { legs: readonly Leg[] }) {
                 <th scope="row" title={leg.legId ?? ""}>
                   {leg.position}
                 </th>
-                <td>{leg.agentId === null ? "–" : nameOf(leg.agentId)}</td>
+                <td dir="auto">{leg.agentId === null ? "–" : nameOf(leg.agentId)}</td>
                 <td>
                   {[outcomeOf(leg), leg.transferred === true ? strings.transferred : null]
                     .filter(Boolean)
@@ -74,6 +75,7 @@ export function FactTable({ facts }: { facts: readonly FactPlace[] }) {
       <p class="none">{strings.factsAbout}</p>
       <div class="scroll" role="group" aria-label={strings.facts} tabIndex={0}>
         <table data-testid="facts">
+          <caption class="unseen">{strings.facts}</caption>
           <thead>
             <tr>
               <th scope="col">{strings.kind}</th>

@@ -21,6 +21,7 @@ export function CallTable({
   return (
     <div class="scroll" role="group" aria-label={label} tabIndex={0}>
       <table data-testid="call-list">
+        <caption class="unseen">{label}</caption>
         <thead>
           <tr>
             <th scope="col">{strings.started}</th>
@@ -48,13 +49,13 @@ export function CallTable({
                 <Direction direction={call.direction} />
               </td>
               <th scope="row">
-                <CallLink callId={call.callId} caller={call.caller} />
+                <CallLink callId={call.callId} caller={call.caller} at={call.startedAt} />
               </th>
               <td>
                 <span class={`outcome ${call.outcome}`}>{strings.outcome[call.outcome] ?? call.outcome}</span>
                 {call.presumed && <Presumed />}
               </td>
-              {withAgent && <td class="clip">{call.agentId === null ? "–" : nameOf(call.agentId)}</td>}
+              {withAgent && <td class="clip" dir="auto">{call.agentId === null ? "–" : nameOf(call.agentId)}</td>}
               <td>{call.skill ?? call.did ?? "–"}</td>
               <td class="number">{time(call.waitSeconds)}</td>
               <td class="number">{time(call.talkSeconds)}</td>

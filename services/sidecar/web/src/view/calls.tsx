@@ -3,6 +3,7 @@ import type { Call, Waiting } from "../contract.ts";
 import { useHelix } from "../context.ts";
 import { fill, strings } from "../strings/index.ts";
 import { StateIcon } from "./icons.tsx";
+import { dayAndTime } from "../when.ts";
 import { Panel } from "./panel.tsx";
 import { Presumed } from "./presumed.tsx";
 import { useShortened } from "./shorten.tsx";
@@ -12,7 +13,7 @@ const FIRST_WAITING = 8;
 const FIRST_CALLS = 12;
 
 export function WaitingCallers(props: { waiting: readonly Waiting[]; clock: BoardClock; threshold: number }) {
-  const [listed, more] = useShortened(props.waiting, FIRST_WAITING);
+  const [listed, more] = useShortened(props.waiting, FIRST_WAITING, strings.waiting);
   return (
     <Panel id="waiting" title={strings.waiting} count={props.waiting.length}>
       {listed.length === 0 ? (
@@ -43,11 +44,14 @@ export function Direction({ direction }: { direction: Call["direction"] }) {
 }
 
 /** A caller's number that opens the call. */
-export function CallLink({ callId, caller }: { callId: string; caller: string | null }) {
-  const { go } = useHelix();
+export function CallLink({ callId, caller, at }: { callId: string; caller: string | null; at: string }) {
+  const { go, day, session } = useHelix();
   const number = caller ?? strings.unknownCaller;
+  // One number may have called twice, and many are not known.
+  const time = dayAndTime(Date.parse(at), day, session.zone);
+  const name = fill(strings.openCall, { caller: number, time });
   return (
-    <button class="link" aria-label={fill(strings.openCall, { caller: number })} onClick={() => go({ call: callId })}>
+    <button class="link" aria-label={name} onClick={() => go({ call: callId })}>
       {number}
     </button>
   );
@@ -61,7 +65,7 @@ function Row({ call }: { call: Call }) {
         <Direction direction={call.direction} />
       </td>
       <th scope="row">
-        <CallLink callId={call.callId} caller={call.caller} />
+        <CallLink callId={call.callId} caller={call.caller} at={call.startedAt} />
       </th>
       <td>
         {call.presumed ? (
@@ -75,7 +79,7 @@ function Row({ call }: { call: Call }) {
           </span>
         )}
       </td>
-      <td class="clip">{call.agentId === null ? "–" : nameOf(call.agentId)}</td>
+      <td class="clip" dir="auto">{call.agentId === null ? "–" : nameOf(call.agentId)}</td>
       <td class="queue clip">{call.skill ?? call.did ?? "–"}</td>
       <td class="number">{call.presumed ? "–" : <Since since={call.since} clock={clock} />}</td>
     </tr>
@@ -84,7 +88,7 @@ function Row({ call }: { call: Call }) {
 
 /** In progress; below them those whose end nobody told and which are presumed to have ended lately. */
 export function Calls({ calls }: { calls: readonly Call[] }) {
-  const [listed, more] = useShortened(calls, FIRST_CALLS);
+  const [listed, more] = useShortened(calls, FIRST_CALLS, strings.calls);
   return (
     <Panel id="calls" title={strings.calls} count={calls.filter((call) => !call.presumed).length}>
       {listed.length === 0 ? (
@@ -92,6 +96,7 @@ export function Calls({ calls }: { calls: readonly Call[] }) {
       ) : (
         <div class="scroll" role="group" aria-labelledby="calls-title" tabIndex={0}>
           <table data-testid="calls">
+            <caption class="unseen">{strings.calls}</caption>
             <thead>
               <tr>
                 <th scope="col">

@@ -1,7 +1,9 @@
 import { useHelix } from "../context.ts";
-import { fill, fillFor, strings } from "../strings/index.ts";
+import { count } from "../format.ts";
+import { fill, fillFor, strings, wordFor } from "../strings/index.ts";
 import { lastTruth, type LiveState, type Trust, trustOf } from "../trust.ts";
-import { boardMoment } from "../when.ts";
+import { boardMoment, lasted } from "../when.ts";
+import { Lasts } from "./ticking.tsx";
 
 /** What is told of the connection: one word for machines, a line for people, and more where something is wrong. */
 interface Told {
@@ -9,6 +11,8 @@ interface Told {
   line: string;
   note: string;
   lag: string;
+  /** Since when it is so, where something is wrong. */
+  since: number | null;
 }
 
 function told(state: LiveState, zone: string): Told {
@@ -19,24 +23,25 @@ function told(state: LiveState, zone: string): Told {
   const time = moment(truth);
   switch (word) {
     case "connecting":
-      return { word, line: strings.connecting, note: "", lag: "" };
+      return { word, line: strings.connecting, note: "", lag: "", since: null };
     case "live":
-      return { word, line: strings.live, note: "", lag: "" };
+      return { word, line: strings.live, note: "", lag: "", since: null };
     case "disconnected":
-      return { word, line: fill(strings.disconnected, { time }), note: strings.disconnectedNote, lag: "" };
+      return { word, line: fill(strings.disconnected, { time }), note: strings.disconnectedNote, lag: "", since: truth };
     case "ended":
-      return { word, line: strings.ended, note: fill(strings.endedNote, { time }), lag: "" };
+      return { word, line: strings.ended, note: fill(strings.endedNote, { time }), lag: "", since: truth };
     case "quiet": {
-      const since = freshness?.staleSince ?? state.board?.heardAt() ?? null;
-      const count = state.board?.callsUp() ?? 0;
-      const line = fill(strings.quiet, { time: moment(since === null ? clock.server() : Date.parse(since)) });
-      return { word, line, note: fillFor(count, strings.quietNote, { count }), lag: "" };
+      const heard = freshness?.staleSince ?? state.board?.heardAt() ?? null;
+      const since = heard === null ? null : Date.parse(heard);
+      const calls = state.board?.callsUp() ?? 0;
+      const line = fill(strings.quiet, { time: moment(since ?? clock.server()) });
+      return { word, line, note: fillFor(calls, strings.quietNote, { count: calls }), lag: "", since };
     }
     case "stale": {
-      const reasons = freshness?.staleReasons.map((reason) => strings.staleReason[reason] ?? reason).join("; ") ?? "";
+      const reasons = freshness?.staleReasons.map((reason) => wordFor(strings.staleReason, reason)).join("; ") ?? "";
       const { lagFacts: facts, lagSeconds: seconds } = freshness?.watermark ?? { lagFacts: 0, lagSeconds: 0 };
-      const lag = facts > 0 ? `${fillFor(facts, strings.lag, { facts, seconds })}.` : "";
-      return { word, line: fill(strings.stale, { time }), note: fill(strings.staleNote, { reasons }), lag };
+      const lag = facts > 0 ? fillFor(facts, strings.lag, { facts: count(facts), time: lasted(seconds * 1000) }) : "";
+      return { word, line: fill(strings.stale, { time }), note: fill(strings.staleNote, { reasons }), lag, since: truth };
     }
   }
 }
@@ -58,9 +63,9 @@ export function Connection({ state, zone }: { state: LiveState; zone: string }) 
   );
 }
 
-/** Why the page cannot be trusted now. The lag, which moves all the time, is for eyes only. */
+/** Why the page cannot be trusted now. For how long, and the lag, which move all the time, are for eyes only. */
 export function Banner({ state, zone, signOut }: { state: LiveState; zone: string; signOut: () => void }) {
-  const { word, line, note, lag } = told(state, zone);
+  const { word, line, note, lag, since } = told(state, zone);
   if (note === "") return null;
   return (
     <p class={`banner ${word}`} data-testid="banner">
@@ -70,8 +75,11 @@ export function Banner({ state, zone, signOut }: { state: LiveState; zone: strin
           {word === "quiet" ? ":" : "."}
         </strong>{" "}
         {note}
-      </span>{" "}
-      <span aria-hidden="true">{lag}</span>
+      </span>
+      <span class="going-on" aria-hidden="true">
+        {since !== null && <Lasts since={since} clock={state.clock} />}
+        {lag !== "" && <span>{lag}</span>}
+      </span>
       {word === "ended" && (
         <button class="main" data-testid="sign-in-again" onClick={signOut}>
           {strings.signInAgain}
@@ -87,7 +95,7 @@ export function Ending({ endsAt, zone, signOut }: { endsAt: number | null; zone:
   if (endsAt === null || trust === "ended") return null;
   return (
     <p class="banner quiet" role="alert" data-testid="sign-in-ends">
-      {fill(strings.endsAt, { time: boardMoment(clock, endsAt, zone) })}{" "}
+      <span>{fill(strings.endsAt, { time: boardMoment(clock, endsAt, zone) })}</span>
       <button class="quiet" onClick={signOut}>
         {strings.signInAgain}
       </button>
@@ -103,7 +111,7 @@ export function LastHeard({ state, zone }: { state: LiveState; zone: string }) {
   const moment = (at: string): string => boardMoment(clock, Date.parse(at), zone);
   const streams = board
     .producers()
-    .map(({ producer, receivedAt }) => `${strings.producer[producer] ?? producer} ${moment(receivedAt)}`);
+    .map(({ producer, receivedAt }) => `${wordFor(strings.producer, producer)} ${moment(receivedAt)}`);
   const title = [strings.lastHeardTitle, ...streams].join("\n");
   return (
     <p class="last-heard" data-testid="last-heard" title={title}>

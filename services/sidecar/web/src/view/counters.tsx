@@ -5,7 +5,7 @@ import type { BoardClock } from "../clock.ts";
 import type { Today, Waiting } from "../contract.ts";
 import { useHelix } from "../context.ts";
 import { dayRange } from "../day.ts";
-import { percent } from "../format.ts";
+import { count, NONE, percent } from "../format.ts";
 import { readQueue } from "../hooks/metrics.ts";
 import { pageNow, usePolled } from "../hooks/polled.ts";
 import { fill, strings } from "../strings/index.ts";
@@ -38,7 +38,7 @@ interface FiguresProps {
 
 function CounterList({ today, open, waiting, clock }: FiguresProps) {
   const { answeredWithin, denominator, thresholdSeconds } = today.serviceLevel;
-  const of = fill(strings.serviceLevelOf, { within: answeredWithin, all: denominator, seconds: thresholdSeconds });
+  const of = fill(strings.serviceLevelOf, { within: count(answeredWithin), all: count(denominator), seconds: thresholdSeconds });
   const longest = waiting[0];
   return (
     <dl class="counters">
@@ -46,7 +46,7 @@ function CounterList({ today, open, waiting, clock }: FiguresProps) {
         name={strings.longestWait}
         testid="longest-wait"
         wide
-        note={longest === undefined ? strings.nobodyWaits : fill(strings.waitingCount, { count: waiting.length })}
+        note={longest === undefined ? strings.nobodyWaits : fill(strings.waitingCount, { count: count(waiting.length) })}
       >
         {longest === undefined ? "–" : <Wait since={longest.since} clock={clock} threshold={thresholdSeconds} />}
       </Counter>
@@ -59,22 +59,22 @@ function CounterList({ today, open, waiting, clock }: FiguresProps) {
         {percent(answeredWithin, denominator)}
       </Counter>
       <Counter name={strings.openMissedCalls} testid="open-missed-calls" wide note={strings.openMissedNote}>
-        {open ?? "–"}
+        {open === null ? NONE : count(open)}
       </Counter>
       <Counter name={strings.offered} testid="counter-offered">
-        {today.offered}
+        {count(today.offered)}
       </Counter>
       <Counter name={strings.answered} testid="counter-answered">
-        {today.answered}
+        {count(today.answered)}
       </Counter>
       <Counter name={strings.missed} testid="counter-missed">
-        {today.missed}
+        {count(today.missed)}
       </Counter>
       <Counter name={strings.shortAbandoned} testid="counter-short-abandoned">
-        {today.shortAbandoned}
+        {count(today.shortAbandoned)}
       </Counter>
       <Counter name={strings.inProgress} testid="counter-in-progress">
-        {today.inProgress}
+        {count(today.inProgress)}
       </Counter>
     </dl>
   );

@@ -19,7 +19,7 @@ export interface HeaderProps {
 }
 
 export function Header({ state, page, pages, endsAt, signOut, help }: HeaderProps) {
-  const { session, choices } = useHelix();
+  const { session, choices, truth } = useHelix();
   // On a phone only: elsewhere there is room for all of them.
   const [isOpen, setOpen] = useState(false);
   return (
@@ -27,10 +27,12 @@ export function Header({ state, page, pages, endsAt, signOut, help }: HeaderProp
       <div class="sticky">
         <div class="top">
           <img src="/favicon.svg" alt="" width="28" height="28" />
-          <h1 data-testid="hospital">{session.workspaceName}</h1>
+          <h1 data-testid="hospital" title={session.workspaceName}>
+            {session.workspaceName}
+          </h1>
           <LastHeard state={state} zone={session.zone} />
           <Connection state={state} zone={session.zone} />
-          <Clock clock={state.clock} zone={session.zone} title={strings.boardTime} />
+          <Clock clock={state.clock} zone={session.zone} title={strings.boardTime} isStopped={truth !== null} />
         </div>
         <Banner state={state} zone={session.zone} signOut={signOut} />
         <Ending endsAt={endsAt} zone={session.zone} signOut={signOut} />

@@ -51,6 +51,7 @@ export function HelpDialog({ close }: { close: () => void }) {
       </dl>
       <h3>{strings.legend}</h3>
       <ul class="notes">
+        <li>{strings.legendPriority}</li>
         <li>{strings.legendPresumed}</li>
         <li>{strings.legendStale}</li>
         <li>{strings.legendQuiet}</li>

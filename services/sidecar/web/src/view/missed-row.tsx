@@ -14,6 +14,9 @@ import { Due } from "./ticking.tsx";
 /** For so long the button says what came of it. */
 const COPIED_MS = 3000;
 
+/** Which call a button is for, told to who hears it: one number may have been missed twice. */
+type About = { caller: string; time: string };
+
 type Act = (action: Action, row: MissedCall) => void;
 
 function Button(props: {
@@ -39,7 +42,7 @@ function Button(props: {
 }
 
 /** Only who has claimed a missed call calls back: two people never ring the same patient. */
-function CallBack({ row }: { row: MissedCall }) {
+function CallBack({ row, about }: { row: MissedCall; about: About }) {
   const { session } = useHelix();
   const [copied, setCopied] = useState<boolean | null>(null);
   useEffect(() => {
@@ -67,12 +70,17 @@ function CallBack({ row }: { row: MissedCall }) {
         class="main"
         href={`tel:${number}`}
         data-testid={`call-back-${row.callId}`}
-        aria-label={fill(strings.callBackFor, { caller: row.caller ?? "" })}
+        aria-label={fill(strings.callBackFor, about)}
       >
         {strings.callBack}
       </a>
       {navigator.clipboard !== undefined && (
-        <button class={`quiet ${copied === false ? "bad" : ""}`} data-testid={`copy-${row.callId}`} onClick={copy}>
+        <button
+          class={`quiet ${copied === false ? "bad" : ""}`}
+          aria-label={copied === null ? fill(strings.copyFor, about) : undefined}
+          data-testid={`copy-${row.callId}`}
+          onClick={copy}
+        >
           {copied === null ? strings.copy : copied ? strings.copied : strings.copyFailed}
         </button>
       )}
@@ -82,7 +90,11 @@ function CallBack({ row }: { row: MissedCall }) {
 
 function Actions({ shown, isMine, act }: { shown: ShownRow; isMine: boolean; act: Act }) {
   const { row, pending } = shown;
-  const caller = row.caller ?? strings.unknownCaller;
+  const { session, day } = useHelix();
+  const about: About = {
+    caller: row.caller ?? strings.unknownCaller,
+    time: dayAndTime(Date.parse(row.missedAt), day, session.zone, false),
+  };
   const busy = pending !== null;
   const isFree = row.claimedBy === null || pending === "claim";
   return (
@@ -90,18 +102,18 @@ function Actions({ shown, isMine, act }: { shown: ShownRow; isMine: boolean; act
       {isFree && (
         <Button
           name={strings.claim}
-          about={fill(strings.claimFor, { caller })}
+          about={fill(strings.claimFor, about)}
           testid={`claim-${row.callId}`}
           busy={busy}
           main
           press={() => act("claim", row)}
         />
       )}
-      {isMine && !isFree && <CallBack row={row} />}
+      {isMine && !isFree && <CallBack row={row} about={about} />}
       {!isFree && (
         <Button
           name={strings.release}
-          about={fill(strings.releaseFor, { caller })}
+          about={fill(strings.releaseFor, about)}
           testid={`release-${row.callId}`}
           busy={busy}
           press={() => act("release", row)}
@@ -110,7 +122,7 @@ function Actions({ shown, isMine, act }: { shown: ShownRow; isMine: boolean; act
       {(isMine || isFree) && (
         <Button
           name={strings.waive}
-          about={fill(strings.waiveFor, { caller })}
+          about={fill(strings.waiveFor, about)}
           testid={`waive-${row.callId}`}
           busy={busy}
           press={() => act("waive", row)}
@@ -149,6 +161,7 @@ export function MissedRow({ shown, act }: { shown: ShownRow; act: Act }) {
   const standing = pending !== null ? "pending" : row.claimedBy === null ? "free" : isMine ? "mine" : "claimed";
   const missedAt = fill(strings.missedAt, { time: dayAndTime(Date.parse(row.missedAt), day, session.zone, false) });
   const attempts = row.attempts > 0 ? fill(strings.attempts, { count: row.attempts }) : null;
+  const about = [row.skill ?? row.did, missedAt, attempts].filter((part) => part !== null);
   return (
     <li
       class={`missed ${standing}${shown.isGone ? " gone" : ""}`}
@@ -160,8 +173,15 @@ export function MissedRow({ shown, act }: { shown: ShownRow; act: Act }) {
         <span aria-hidden="true">{row.priority}</span>
       </span>
       <div class="who-missed">
-        <CallLink callId={row.callId} caller={row.caller} />
-        <p class="about">{[row.skill ?? row.did, missedAt, attempts].filter(Boolean).join(" · ")}</p>
+        <CallLink callId={row.callId} caller={row.caller} at={row.missedAt} />
+        <p class="about">
+          {about.map((part, at) => (
+            <span key={at}>
+              {part}
+              {at < about.length - 1 && " ·"}{" "}
+            </span>
+          ))}
+        </p>
         <Standing shown={shown} isMine={isMine} />
       </div>
       <Due

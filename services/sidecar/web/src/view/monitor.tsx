@@ -1,10 +1,12 @@
 import { useMemo, useRef } from "preact/hooks";
 
 import { queues } from "../agent-list.ts";
+import type { AlertMetric } from "../alerts.ts";
 import type { BoardCopy } from "../board.ts";
 import { useHelix } from "../context.ts";
 import type { Call } from "../contract.ts";
 import { dayRange } from "../day.ts";
+import { focusOn } from "../focus.ts";
 import { readQueues } from "../hooks/metrics.ts";
 import { useOverview } from "../hooks/overview.ts";
 import { usePolled } from "../hooks/polled.ts";
@@ -25,6 +27,16 @@ const QUEUES_EVERY_MS = 300_000;
 /** Those that are presumed to be over last. */
 const inOrder = (one: Call, other: Call): number =>
   Number(one.presumed) - Number(other.presumed) || one.startedAt.localeCompare(other.startedAt);
+
+/** Where to look when an alert says that something needs attention. */
+const LEADS: Record<AlertMetric, string> = {
+  longestWait: "#waiting-title",
+  waitingCallers: "#waiting-title",
+  noneReady: "#agents-title",
+  serviceLevel: "#day-title",
+  overdueMissedCalls: "#worklist-title",
+  openMissedCalls: "#worklist-title",
+};
 
 type Named = readonly { skill: string | null }[];
 const NONE: Named = [];
@@ -66,10 +78,15 @@ export function Monitor({ board }: { board: BoardCopy }) {
   const options = [["", strings.allQueues] as const, ...named.map((name) => [name, name] as const)];
   const ofQueue = <T extends { skill: string | null }>(list: readonly T[]): readonly T[] =>
     queue === null ? list : list.filter((entry) => entry.skill === queue);
+  const lead = (metric: AlertMetric) => {
+    if (metric === "overdueMissedCalls") choose("missed", "overdue");
+    if (metric === "openMissedCalls") choose("missed", null);
+    focusOn(LEADS[metric]);
+  };
   return (
     <>
       <div class="above">
-        <Alerts bounds={overview.bounds} read={overview.read} ofAll={queue !== null} />
+        <Alerts bounds={overview.bounds} read={overview.read} ofAll={queue !== null} lead={lead} />
         <Select
           label={strings.queue}
           testid="filter-queue"

@@ -2,6 +2,8 @@ import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 
 import { useHelix } from "../context.ts";
+import { count } from "../format.ts";
+import { useFocusInside } from "../hooks/focus-inside.ts";
 import { isLate, pageNow, type Polled } from "../hooks/polled.ts";
 import { fill, strings } from "../strings/index.ts";
 import { boardMoment } from "../when.ts";
@@ -24,11 +26,12 @@ export function Panel(props: {
   records?: boolean;
   children: ComponentChildren;
 }) {
+  const part = useFocusInside<HTMLElement>(`${props.id}-title`);
   return (
-    <section class={`panel ${props.id}`} aria-labelledby={`${props.id}-title`}>
+    <section ref={part} class={`panel ${props.id}`} aria-labelledby={`${props.id}-title`}>
       <div class="panel-head">
         <h2 id={`${props.id}-title`} tabIndex={-1}>
-          {props.title} {props.count !== undefined && <span class="count">{props.count}</span>}
+          {props.title} {props.count !== undefined && <span class="count">{count(props.count)}</span>}
         </h2>
         <AsOf records={props.records === true} />
         {props.tools}

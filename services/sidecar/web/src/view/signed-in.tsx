@@ -5,6 +5,7 @@ import { Api } from "../api.ts";
 import { type Helix, HelixContext } from "../context.ts";
 import type { Session } from "../contract.ts";
 import { localDate } from "../day.ts";
+import { focusOn } from "../focus.ts";
 import { useLive } from "../hooks/live.ts";
 import { usePolled } from "../hooks/polled.ts";
 import { useRenewal } from "../hooks/renewal.ts";
@@ -33,6 +34,8 @@ interface SignedInProps {
   session: Session;
   refused: (status: number) => void;
   signOut: () => void;
+  /** The sign-in was given here, a moment ago. */
+  isFresh: boolean;
 }
 
 /** An agent has the own day; everybody else the board. */
@@ -75,12 +78,6 @@ function useShared({ session, state, route, navigation, refused }: SharedProps):
   }, [session, workspace, me, trust, truth, records, day, JSON.stringify(choices)]);
 }
 
-function focusOn(selector: string): void {
-  const element = document.querySelector<HTMLElement>(selector);
-  element?.focus();
-  element?.scrollIntoView({ block: "start" });
-}
-
 function useKeys(page: Page, route: Route, open: (page: Page) => void, help: () => void): void {
   useShortcuts({
     [KEYS.help]: help,
@@ -98,7 +95,20 @@ function useKeys(page: Page, route: Route, open: (page: Page) => void, help: () 
   });
 }
 
-export function SignedIn({ session, refused, signOut }: SignedInProps) {
+/**
+ * What had the focus may not be on the next page: it then begins there, and not at the top of the window. So too for who has
+ * just signed in.
+ */
+function useFocusOnPage(place: string, isFresh: boolean): void {
+  const shown = useRef(isFresh ? null : place);
+  useEffect(() => {
+    if (shown.current === place) return;
+    shown.current = place;
+    if (document.activeElement === document.body) document.getElementById("board")?.focus({ preventScroll: true });
+  }, [place]);
+}
+
+export function SignedIn({ session, refused, signOut, isFresh }: SignedInProps) {
   const [route, navigation] = useRoute();
   const pages = pagesOf(session);
   const page = pages.includes(route.page) ? route.page : (pages[0] ?? "live");
@@ -120,11 +130,13 @@ export function SignedIn({ session, refused, signOut }: SignedInProps) {
   useEffect(() => tellTitle({ trust: shared.trust }), [shared.trust]);
   useEffect(() => () => tellTitle({ trust: "connecting" }), []);
   const { board } = state;
+  const isWallShown = isOnWall && board !== null;
+  useFocusOnPage(isWallShown ? "wall" : `board ${page}`, isFresh);
   const isTrusted = shared.trust !== "connecting" && shared.truth === null;
   return (
     <HelixContext.Provider value={shared}>
       <Announcer testid="announcer" />
-      {isOnWall && board !== null ? (
+      {isWallShown ? (
         <Wall board={board} state={state} endsAt={endsAt} signOut={signOut} leave={() => open("live")} />
       ) : (
         <>
@@ -142,6 +154,7 @@ export function SignedIn({ session, refused, signOut }: SignedInProps) {
           <main
             id="board"
             tabIndex={-1}
+            aria-label={strings.page[page]}
             class={isTrusted ? "board" : "board untrusted"}
             data-testid="board"
             aria-busy={board === null}

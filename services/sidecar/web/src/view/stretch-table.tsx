@@ -1,6 +1,6 @@
 import { duration, timeOfDay } from "../clock.ts";
 import type { Stretch } from "../plot/stretches.ts";
-import { strings } from "../strings/index.ts";
+import { strings, wordFor } from "../strings/index.ts";
 import { StateIcon } from "./icons.tsx";
 import { Presumed } from "./presumed.tsx";
 
@@ -9,6 +9,7 @@ export function StretchTable({ stretches, zone }: { stretches: readonly Stretch[
   return (
     <div class="scroll tall" role="group" aria-label={strings.timeline} tabIndex={0}>
       <table>
+        <caption class="unseen">{strings.timeline}</caption>
         <thead>
           <tr>
             <th scope="col">{strings.from}</th>
@@ -32,7 +33,7 @@ export function StretchTable({ stretches, zone }: { stretches: readonly Stretch[
                   {stretch.presumed && <Presumed />}
                 </span>
               </th>
-              <td>{stretch.reason === null ? "" : (strings.reason[stretch.reason] ?? stretch.reason)}</td>
+              <td>{stretch.reason === null ? "" : wordFor(strings.reason, stretch.reason)}</td>
               <td class="number">{duration(stretch.to - stretch.from)}</td>
             </tr>
           ))}

@@ -3,6 +3,7 @@
 import { useLayoutEffect, useRef } from "preact/hooks";
 
 import { type BoardClock, timeOfDay } from "../clock.ts";
+import { fill, strings } from "../strings/index.ts";
 import { lasted } from "../when.ts";
 
 const writers = new Set<() => void>();
@@ -73,7 +74,14 @@ export function Due(props: {
   return <Ticking class="due" dateTime={props.at} text={text} />;
 }
 
-/** The time of day on the board. */
-export function Clock({ clock, zone, title }: { clock: BoardClock; zone: string; title: string }) {
-  return <Ticking class="clock" title={title} testid="clock" text={() => [timeOfDay(clock.provider(), zone)]} />;
+/** For how long what is shown has not been known to be true: goes on while the board's own clock stands still. */
+export function Lasts({ since, clock }: { since: number; clock: BoardClock }) {
+  return <Ticking class="lasts" text={() => [fill(strings.lastsFor, { time: lasted(clock.now() - since) })]} />;
+}
+
+/** The time of day on the board: where that has stopped it does not look like one to set a watch by. */
+export function Clock(props: { clock: BoardClock; zone: string; title: string; isStopped: boolean }) {
+  const { clock, zone, title, isStopped } = props;
+  const text = (): [string, string] => [timeOfDay(clock.provider(), zone), isStopped ? "stopped" : ""];
+  return <Ticking class="clock" title={title} testid="clock" text={text} />;
 }

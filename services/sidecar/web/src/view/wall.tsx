@@ -4,7 +4,7 @@ import { countStates, listAgents } from "../agent-list.ts";
 import type { BoardCopy } from "../board.ts";
 import { AGENT_STATES, type Agent, type AgentState, type Call } from "../contract.ts";
 import { useHelix } from "../context.ts";
-import { percent } from "../format.ts";
+import { count, NONE, percent } from "../format.ts";
 import { useAwake } from "../hooks/awake.ts";
 import { type Overview, useOverview } from "../hooks/overview.ts";
 import { useRoom } from "../hooks/room.ts";
@@ -45,16 +45,16 @@ function Bigs({ overview, open }: { overview: Overview; open: number | null }) {
         {longest === undefined ? "–" : <Wait since={longest.since} clock={clock} threshold={threshold} />}
       </Big>
       <Big name={strings.waiting} testid="wall-waiting">
-        {waiting.length}
+        {count(waiting.length)}
       </Big>
       <Big name={strings.serviceLevel} testid="service-level">
-        {today === null ? "–" : percent(today.serviceLevel.answeredWithin, today.serviceLevel.denominator)}
+        {today === null ? NONE : percent(today.serviceLevel.answeredWithin, today.serviceLevel.denominator)}
       </Big>
       <Big name={strings.openMissedCalls} testid="open-missed-calls">
-        {open ?? "–"}
+        {open === null ? NONE : count(open)}
       </Big>
       <Big name={strings.answered} testid="counter-answered">
-        {today?.answered ?? "–"}
+        {today === null ? NONE : count(today.answered)}
       </Big>
     </dl>
   );
@@ -139,11 +139,11 @@ export function Wall({ board, state, endsAt, signOut, leave }: WallProps) {
         )}
         <LastHeard state={state} zone={zone} />
         <Connection state={state} zone={zone} />
-        <Clock clock={clock} zone={zone} title={strings.boardTime} />
+        <Clock clock={clock} zone={zone} title={strings.boardTime} isStopped={truth !== null} />
       </header>
       <Banner state={state} zone={zone} signOut={signOut} />
       <Ending endsAt={endsAt} zone={zone} signOut={signOut} />
-      <main id="board" class={truth === null ? "" : "untrusted"}>
+      <main id="board" tabIndex={-1} aria-label={strings.page.wall} class={truth === null ? "" : "untrusted"}>
         <div class="above">
           <Alerts bounds={overview.bounds} read={overview.read} />
           <AsOf />

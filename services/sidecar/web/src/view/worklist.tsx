@@ -2,7 +2,7 @@ import { useState } from "preact/hooks";
 
 import type { MissedCall, MissedSummary } from "../api-contract.ts";
 import { useHelix } from "../context.ts";
-import { useKeptFocus } from "../hooks/kept-focus.ts";
+import { count as grouped } from "../format.ts";
 import { MISSED_SORTS, type MissedSort, type WorklistHandle } from "../hooks/worklist.ts";
 import { fill, strings } from "../strings/index.ts";
 import type { Action } from "../worklist.ts";
@@ -27,29 +27,26 @@ export interface WorklistProps {
 }
 
 export function WorklistPanel({ worklist, summary, sort, queue, open, missedToday }: WorklistProps) {
-  const { clock, me, choices, choose } = useHelix();
+  const { clock, me, choices, choose, truth, recordsTruth } = useHelix();
   const { list, polled, act } = worklist;
   const filter: MissedFilter = MISSED_FILTERS.find((name) => name === choices.missed) ?? "all";
   const [waiving, setWaiving] = useState<MissedCall | null>(null);
-  const keepFocus = useKeptFocus("missed-", "worklist-title");
   const rows = shown(list);
   const by = { queue, me: me ?? "", now: clock.provider() };
   const found = chosen(rows, { ...by, filter });
   const counts = counted(list, by, summary);
-  const [listed, more] = useShortened(found, FIRST);
+  const [listed, more] = useShortened(found, FIRST, strings.worklist);
   const start = (action: Action, row: MissedCall) => {
-    keepFocus(row.callId);
     if (action === "waive") setWaiving(row);
     else void act(action, row);
   };
   const waive = async (row: MissedCall, reason: string): Promise<string | null> => {
     const refusal = await act("waive", row, reason);
-    keepFocus(row.callId);
     return refusal === null ? null : refusalText(refusal);
   };
   const tools = (
     <Select
-      label={strings.sortBy}
+      label={fill(strings.ofList, { text: strings.sortBy, list: strings.worklist })}
       testid="sort-missed"
       value={sort}
       options={MISSED_SORTS.map((name) => [name, strings.missedSort[name]] as const)}
@@ -72,6 +69,11 @@ export function WorklistPanel({ worklist, summary, sort, queue, open, missedToda
   return (
     <Panel id="worklist" title={strings.worklist} count={count} tools={tools} records>
       <PolledNote polled={polled} />
+      {recordsTruth !== null && truth === null && (
+        <p class="note warned" data-testid="worklist-behind">
+          {strings.worklistBehind}
+        </p>
+      )}
       {(isHere || rows.length > 0) && (
         <>
           <Chips
@@ -93,7 +95,7 @@ export function WorklistPanel({ worklist, summary, sort, queue, open, missedToda
           {more}
           {worklist.more !== null && (
             <p class="none">
-              {fill(strings.worklistMore, { count: rows.length, total: list.total })}{" "}
+              {fill(strings.worklistMore, { count: grouped(rows.length), total: grouped(list.total) })}{" "}
               <button class="quiet" data-testid="more-missed" onClick={worklist.more}>
                 {strings.more}
               </button>
