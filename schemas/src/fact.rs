@@ -13,8 +13,9 @@ use crate::{
     time::{OccurredAt, ReceivedAt},
 };
 
-/// The version of the normaliser that this build carries; stored with each fact.
-pub const NORMALISER_VERSION: i32 = 2;
+/// The version of the normaliser that this build carries; stored with each fact. Raised whenever it makes something else of the
+/// same bytes. Since 3 the `occurred_at` of a summary that ends before it starts is not taken from the summary.
+pub const NORMALISER_VERSION: i32 = 3;
 
 /// One fact of the log.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,10 +35,12 @@ pub struct Fact {
     /// Name of the body's branch.
     pub kind: Kind,
     /// The provider's clock.
+    #[serde(deserialize_with = "crate::time::of_a_fact::occurred")]
     pub occurred_at: OccurredAt,
     /// Which field gave `occurred_at`.
     pub occurred_at_from: OccurredAtFrom,
     /// Our clock.
+    #[serde(deserialize_with = "crate::time::of_a_fact::received")]
     pub received_at: ReceivedAt,
     /// The bytes as received, secrets removed.
     #[serde(with = "apache_avro::serde::bytes")]
@@ -401,10 +404,13 @@ pub struct CallSummarised {
     /// `Status`, as sent.
     pub status: Option<String>,
     /// `StartTime`.
+    #[serde(deserialize_with = "crate::time::of_a_fact::perhaps")]
     pub started_at: Option<OccurredAt>,
     /// `StartTime` + `TimeToAnswer`, for an answered call.
+    #[serde(deserialize_with = "crate::time::of_a_fact::perhaps")]
     pub answered_at: Option<OccurredAt>,
     /// `EndTime`; where it lies before the start, the start + `CallDuration`, or null.
+    #[serde(deserialize_with = "crate::time::of_a_fact::perhaps")]
     pub ended_at: Option<OccurredAt>,
     /// `CallDuration`: the whole call, as sent.
     pub call_seconds: Option<i32>,
@@ -470,6 +476,7 @@ pub struct Decided {
     /// `WrapUpExpired`, `CallPresumedEnded`, ...
     pub decision: String,
     /// When it takes effect, where that is not `occurred_at`.
+    #[serde(deserialize_with = "crate::time::of_a_fact::perhaps")]
     pub effective_at: Option<OccurredAt>,
     /// Ids of the facts it rests on.
     pub evidence: Vec<String>,

@@ -1,6 +1,9 @@
 //! Names of things. Each is a text newtype, so that an agent cannot be passed where a call is meant.
 //!
 //! Ids are text even where the provider writes digits: UCIDs pass 2^53 and `043` is not `43` (ozonetel.md 0.6).
+//!
+//! Whoever reads one (a record of the log, a token, a stored state) gets what [`new`](AgentId::new) takes, or an error: a name
+//! that no constructor makes could be stored, and not be read back.
 
 use std::{
     borrow::{Borrow, Cow},
@@ -8,7 +11,7 @@ use std::{
     str::FromStr,
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 /// Why a text is not a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +30,12 @@ pub enum NameError {
         /// The bound, in bytes.
         limit: usize,
     },
+    /// White space around it, where a name is read and not made.
+    #[error("{what} has white space around it")]
+    Untrimmed {
+        /// Which name.
+        what: &'static str,
+    },
     /// A character that this name does not allow.
     #[error("{what} has a character that is not allowed")]
     Character {
@@ -38,7 +47,7 @@ pub enum NameError {
 macro_rules! text_name {
     ($(#[$doc:meta])* $name:ident, $what:literal, $limit:literal, $check:expr, $shape:expr) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
         #[serde(transparent)]
         pub struct $name(String);
 
@@ -49,6 +58,12 @@ macro_rules! text_name {
             /// [`NameError`] where the text is empty, too long or has a character that is not allowed.
             pub fn new(text: &str) -> Result<Self, NameError> {
                 let text = text.trim();
+                Self::check(text)?;
+                let shape: fn(&str) -> Cow<'_, str> = $shape;
+                Ok(Self(shape(text).into_owned()))
+            }
+
+            fn check(text: &str) -> Result<(), NameError> {
                 if text.is_empty() {
                     return Err(NameError::Empty { what: $what });
                 }
@@ -56,11 +71,10 @@ macro_rules! text_name {
                     return Err(NameError::TooLong { what: $what, limit: $limit });
                 }
                 let allowed: fn(char) -> bool = $check;
-                if !text.chars().all(allowed) {
-                    return Err(NameError::Character { what: $what });
+                match text.chars().all(allowed) {
+                    true => Ok(()),
+                    false => Err(NameError::Character { what: $what }),
                 }
-                let shape: fn(&str) -> Cow<'_, str> = $shape;
-                Ok(Self(shape(text).into_owned()))
             }
 
             /// The text.
@@ -80,6 +94,25 @@ macro_rules! text_name {
             type Err = NameError;
             fn from_str(text: &str) -> Result<Self, NameError> {
                 Self::new(text)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = NameError;
+
+            /// Takes a text as it is written.
+            fn try_from(text: String) -> Result<Self, NameError> {
+                if text.trim().len() != text.len() {
+                    return Err(NameError::Untrimmed { what: $what });
+                }
+                Self::check(&text)?;
+                Ok(Self(text))
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Self::try_from(String::deserialize(deserializer)?).map_err(D::Error::custom)
             }
         }
 
@@ -163,7 +196,8 @@ text_name!(
     as_written
 );
 text_name!(
-    /// A dialled-in number that belongs to a workspace, in its canonical spelling ([`canonical_did`]).
+    /// A dialled-in number that belongs to a workspace, in its canonical spelling ([`canonical_did`]). One that is read keeps
+    /// the spelling it was written with: older records have others, and their keys are made of them.
     Did,
     "did",
     64,
@@ -225,5 +259,47 @@ mod tests {
         assert_eq!(AgentId::new(" 043 ").unwrap().as_str(), "043");
         assert_eq!(AgentId::new("आशा_वर्मा").unwrap().as_str(), "आशा_वर्मा");
         assert!(AgentId::new("a\nb").is_err());
+    }
+
+    fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+        serde_json::from_value(serde_json::Value::String(text.to_owned())).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_name_is_read_as_its_constructor_takes_it_or_not_at_all() {
+        for text in ["agent.one", "043", "आशा_वर्मा", "a b"] {
+            assert_eq!(read::<AgentId>(text).unwrap(), AgentId::new(text).unwrap());
+        }
+        let long = "x".repeat(256);
+        for (text, why) in [
+            ("", "call id is empty"),
+            (" ", "call id has white space around it"),
+            ("c1 ", "call id has white space around it"),
+            ("\u{a0}c1", "call id has white space around it"),
+            ("c\u{1}1", "call id has a character that is not allowed"),
+            ("c\0", "call id has a character that is not allowed"),
+            (&long, "call id is longer than 255 bytes"),
+        ] {
+            assert_eq!(read::<CallId>(text).unwrap_err(), why);
+            assert_eq!(read::<LegId>(text).unwrap_err(), why.replace("call id", "leg id"));
+            assert_eq!(read::<AgentId>(text).unwrap_err(), why.replace("call id", "agent id"));
+        }
+        for text in ["Ramaiah", "a_b", "ramaiah ", "a/b"] {
+            assert!(read::<WorkspaceId>(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_did_that_is_read_keeps_its_spelling() {
+        assert_eq!(read::<Did>("+91 80 4000 0001").unwrap().as_str(), "+91 80 4000 0001");
+        assert!(read::<Did>(" 918040000001").is_err() && read::<Did>("9180\0").is_err());
+    }
+
+    #[test]
+    fn a_name_is_the_key_of_a_map_in_json() {
+        let told = r#"{"agent.one":1}"#;
+        let map: std::collections::BTreeMap<AgentId, i32> = serde_json::from_str(told).unwrap();
+        assert_eq!(serde_json::to_string(&map).unwrap(), told);
+        assert!(serde_json::from_str::<std::collections::BTreeMap<AgentId, i32>>(r#"{" ":1}"#).is_err());
     }
 }

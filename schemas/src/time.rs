@@ -1,7 +1,17 @@
 //! The two clocks of a fact, kept apart by type (design.md section 5).
+//!
+//! A fact's moments lie in the years 1900 to 2199 ([`MOMENTS`]). That is more than ingest writes: the provider's times are
+//! of 2000 to 2100, and what is computed from one of them and a duration in seconds (32 bits) lies within 69 years of it.
+//! It is less than any store holds, so that none has to bend one. What lies outside is refused where a record is decoded
+//! (`of_a_fact`), once for all folds and stores.
+
+use std::ops::Range;
 
 use chrono::{DateTime, SecondsFormat, TimeZone, Utc};
 use serde::{Deserialize, Serialize};
+
+/// The moments that a fact may tell, in UTC milliseconds: 1900-01-01 to 2199-12-31.
+pub const MOMENTS: Range<i64> = -2_208_988_800_000..7_258_118_400_000;
 
 /// When it happened, by the provider's clock: UTC milliseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -81,5 +91,50 @@ impl ReceivedAt {
     #[must_use]
     pub fn to_rfc3339(self) -> String {
         self.to_utc().map_or_else(|| self.0.to_string(), |at| at.to_rfc3339_opts(SecondsFormat::Micros, true))
+    }
+}
+
+/// Reading the moments of a record: `#[serde(deserialize_with = "…")]` on the fields of what goes through the log. Not on the
+/// types themselves: a state that is kept may hold moments that were computed, as by when something is due.
+pub(crate) mod of_a_fact {
+    use serde::{Deserialize, Deserializer, de::Error};
+
+    use super::{MOMENTS, OccurredAt, ReceivedAt};
+
+    fn within<E: Error>(millis: i64) -> Result<(), E> {
+        match MOMENTS.contains(&millis) {
+            true => Ok(()),
+            false => Err(E::custom("a moment outside of the years 1900 to 2199")),
+        }
+    }
+
+    /// A moment by the provider's clock.
+    pub(crate) fn occurred<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OccurredAt, D::Error> {
+        let at = OccurredAt::deserialize(deserializer)?;
+        within(at.millis()).map(|()| at)
+    }
+
+    /// One that may be missing.
+    pub(crate) fn perhaps<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<OccurredAt>, D::Error> {
+        let at = Option::<OccurredAt>::deserialize(deserializer)?;
+        at.map_or(Ok(()), |at| within(at.millis())).map(|()| at)
+    }
+
+    /// A moment by our clock.
+    pub(crate) fn received<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ReceivedAt, D::Error> {
+        let at = ReceivedAt::deserialize(deserializer)?;
+        within(at.as_occurred().millis()).map(|()| at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_moments_of_facts_are_those_of_whole_years() {
+        let shown = |millis: i64| OccurredAt::from_millis(millis).to_rfc3339();
+        assert_eq!(shown(MOMENTS.start), "1900-01-01T00:00:00.000Z");
+        assert_eq!(shown(MOMENTS.end - 1), "2199-12-31T23:59:59.999Z");
     }
 }

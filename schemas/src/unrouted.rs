@@ -21,8 +21,10 @@ pub struct UnroutedEvent {
     pub leg: Option<LegId>,
     pub provider: String,
     pub kind: Kind,
+    #[serde(deserialize_with = "crate::time::of_a_fact::occurred")]
     pub occurred_at: OccurredAt,
     pub occurred_at_from: OccurredAtFrom,
+    #[serde(deserialize_with = "crate::time::of_a_fact::received")]
     pub received_at: ReceivedAt,
     #[serde(with = "apache_avro::serde::bytes")]
     pub raw: Vec<u8>,

@@ -324,14 +324,27 @@ impl AgentFold {
         }
     }
 
+    /// Its timeline, in order.
+    pub fn entries(&self) -> impl Iterator<Item = Entry> {
+        let entry = |((at, arrival, fact), says): (&(OccurredAt, Arrival, FactId), &Says)| Entry {
+            at: *at,
+            arrival: *arrival,
+            fact: *fact,
+            says: says.clone(),
+        };
+        self.entries.iter().map(entry)
+    }
+
+    /// Its name and mode.
+    #[must_use]
+    pub const fn registers(&self) -> &Registers {
+        &self.registers
+    }
+
     /// Its intervals, in order.
     #[must_use]
     pub fn intervals(&self) -> Vec<Interval> {
-        let entries: Vec<Entry> = self
-            .entries
-            .iter()
-            .map(|((at, arrival, fact), says)| Entry { at: *at, arrival: *arrival, fact: *fact, says: says.clone() })
-            .collect();
+        let entries: Vec<Entry> = self.entries().collect();
         intervals(None, &entries)
     }
 

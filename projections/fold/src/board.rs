@@ -112,11 +112,8 @@ impl Board {
         let mut changes = Vec::new();
         let heard: Vec<Producer> = board.heard.producers.keys().copied().collect();
         board.producers(&heard, &mut changes);
-        let (remembered, watermark, mut screen) = board.screen(&mut changes);
-        // Without a watermark there is no day to cut by, and calls there may be: decisions move none.
-        if let Some(watermark) = watermark {
-            remembered.move_on(watermark.occurred_at, &mut screen);
-        }
+        let (remembered, heard, mut screen) = board.screen(&mut changes);
+        remembered.move_on(heard, &mut screen);
         for (call, memory) in calls {
             let memory = serde_json::from_str(memory).map_err(|source| RestoreError { what: "a call", source })?;
             remembered.restore(&call, memory, &mut screen);
@@ -137,10 +134,10 @@ impl Board {
         if let Some(agent) = &fact.agent {
             self.agent(agent, fact, &mut changes);
         }
-        let (calls, watermark, mut screen) = self.screen(&mut changes);
-        let dropped = watermark.map(|watermark| calls.move_on(watermark.occurred_at, &mut screen));
+        let (calls, heard, mut screen) = self.screen(&mut changes);
+        let dropped = calls.move_on(heard, &mut screen);
         let learnt_of = calls.apply(fact, &mut screen);
-        for call in dropped.into_iter().flatten() {
+        for call in dropped {
             self.touched.calls.remove(&call);
             self.touched.dropped.insert(call);
         }
@@ -152,10 +149,10 @@ impl Board {
         changes
     }
 
-    /// The calls, and where they are shown.
-    fn screen<'a>(&'a mut self, changes: &'a mut Vec<Change>) -> (&'a mut Calls, Option<Watermark>, Screen<'a>) {
+    /// The calls, how far time has come, and where they are shown.
+    fn screen<'a>(&'a mut self, changes: &'a mut Vec<Change>) -> (&'a mut Calls, &'a Heard, Screen<'a>) {
         let Self { workspace, settings, visible, calls, heard, .. } = self;
-        (calls, heard.watermark, Screen { workspace, settings, visible, changes })
+        (calls, heard, Screen { workspace, settings, visible, changes })
     }
 
     fn agent(&mut self, agent: &AgentId, fact: &Fact, changes: &mut Vec<Change>) {

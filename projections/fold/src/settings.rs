@@ -10,6 +10,11 @@ use serde::{Deserialize, Serialize};
 /// zones lie apart. One slip of a date would else take today's calls off the board, and the day on for good.
 pub const FURTHEST_AHEAD_MILLIS: i64 = 26 * 3_600_000;
 
+/// How far ahead of our own clock the provider's now may be: 5 minutes. One event that is misdated within
+/// [`FURTHEST_AHEAD_MILLIS`] takes the watermark hours ahead; whoever reckons with the provider's now takes it to be no later
+/// than this, so that nothing is due and no second is counted that has not passed.
+pub const NOW_AHEAD_MILLIS: i64 = 5 * 60 * 1000;
+
 /// Bounds, zone and rules of one workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {

@@ -65,6 +65,22 @@ impl WorkspaceFold {
         }
     }
 
+    /// The workspace.
+    #[must_use]
+    pub const fn workspace(&self) -> &WorkspaceId {
+        &self.workspace
+    }
+
+    /// Every agent that a fact names, with what is known of it.
+    pub fn agents(&self) -> impl Iterator<Item = (&AgentId, &AgentFold)> {
+        self.agents.iter()
+    }
+
+    /// Every call that a fact names, with what is known of it.
+    pub fn calls(&self) -> impl Iterator<Item = (&CallId, &CallState)> {
+        self.calls.iter()
+    }
+
     /// Reads all rows.
     #[must_use]
     pub fn rows(&self) -> Rows {

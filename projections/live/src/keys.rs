@@ -9,7 +9,7 @@ pub const DELTAS_KEPT: usize = 4096;
 pub const DELTA_BYTES_KEPT: usize = 16 * 1024 * 1024;
 
 /// Raised when the stored form changes: an older one is then rebuilt from the log.
-pub(crate) const FORMAT: &str = "4";
+pub(crate) const FORMAT: &str = "5";
 
 /// The keys of one workspace.
 #[derive(Debug, Clone)]

@@ -17,7 +17,7 @@ use helix_schemas::{
     rejected::{RedrivenBody, RejectedBody},
     resolve::resolved,
     schema::{self, Subject},
-    time::{OccurredAt, ReceivedAt},
+    time::{MOMENTS, OccurredAt, ReceivedAt},
     topics,
     unrouted::{Redriven, UnroutedEvent},
 };
@@ -124,11 +124,11 @@ fn a_workspace() -> impl Strategy<Value = WorkspaceId> {
 }
 
 fn an_occurred_at() -> impl Strategy<Value = OccurredAt> {
-    any::<i64>().prop_map(OccurredAt::from_millis)
+    MOMENTS.prop_map(OccurredAt::from_millis)
 }
 
 fn a_received_at() -> impl Strategy<Value = ReceivedAt> {
-    any::<i64>().prop_map(ReceivedAt::from_micros)
+    (MOMENTS.start * 1000..MOMENTS.end * 1000).prop_map(ReceivedAt::from_micros)
 }
 
 fn a_party() -> impl Strategy<Value = Shown<CallParty>> {

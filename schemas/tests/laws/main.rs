@@ -5,6 +5,7 @@
 
 mod evolution;
 mod records;
+mod refused;
 mod samples;
 
 use helix_schemas::{

@@ -1,16 +1,12 @@
 //! The provider's now of a workspace (docs/decisions/0009): its watermark, and the time that has passed here since that
 //! reached us.
 
-use helix_fold::settings::FURTHEST_AHEAD_MILLIS;
+use helix_fold::settings::{FURTHEST_AHEAD_MILLIS, NOW_AHEAD_MILLIS};
 use helix_schemas::{
     decision,
     fact::{Fact, OccurredAtFrom},
     time::{OccurredAt, ReceivedAt},
 };
-
-/// The provider's clock may be ahead of ours by so much. One event that is misdated within [`FURTHEST_AHEAD_MILLIS`] takes the
-/// watermark hours ahead; what would be due by then is not, as long as our own clock does not say so too.
-const AHEAD_MILLIS: i64 = 5 * 60 * 1000;
 
 /// A moment so far ahead of when it reached us that it is no time but a mistake: it moves no clock, and nothing is presumed of
 /// it.
@@ -49,6 +45,6 @@ impl Clock {
     pub fn now(self, ours: ReceivedAt) -> OccurredAt {
         let passed = ours.micros().saturating_sub(self.received_at.micros()).max(0) / 1000;
         let now = self.occurred_at.millis().saturating_add(passed);
-        OccurredAt::from_millis(now.min(ours.as_occurred().millis().saturating_add(AHEAD_MILLIS)))
+        OccurredAt::from_millis(now.min(ours.as_occurred().millis().saturating_add(NOW_AHEAD_MILLIS)))
     }
 }

@@ -11,6 +11,7 @@
 
 use std::{
     collections::BTreeMap,
+    ops::RangeInclusive,
     path::Path,
     sync::{PoisonError, RwLock},
     time::Duration,
@@ -133,6 +134,9 @@ pub enum AuthError {
 
 /// Most keys of a set of the platform's: more is no key set.
 const MOST_KEYS: usize = 100;
+/// Base64 digits of an RSA modulus of 2048 to 4096 bits: a shorter one can be factored (RFC 7518, 3.3), a longer one costs more
+/// than a request may. Leading zeros, which are `A`s, make none longer.
+const RSA_DIGITS: RangeInclusive<usize> = 342..=683;
 
 struct Key {
     decoding: DecodingKey,
@@ -178,7 +182,10 @@ impl Key {
             AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519 => {
                 (Algorithm::EdDSA, KeyAlgorithm::EdDSA)
             }
-            AlgorithmParameters::RSA(_) => (Algorithm::RS256, KeyAlgorithm::RS256),
+            AlgorithmParameters::RSA(key) if RSA_DIGITS.contains(&key.n.trim_start_matches('A').len()) => {
+                (Algorithm::RS256, KeyAlgorithm::RS256)
+            }
+            AlgorithmParameters::RSA(_) => return Err(format!("key {kid} has not 2048 to 4096 bits")),
             AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
                 (Algorithm::ES256, KeyAlgorithm::ES256)
             }
@@ -287,6 +294,11 @@ impl Verifier {
         let count = keys.len();
         *self.platform_keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
         Ok(count)
+    }
+
+    /// Trusts none of the platform's keys, until it is told others.
+    pub fn distrust_platform(&self) {
+        self.platform_keys.write().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Checks a token and gives its claims. Whether its workspace is the one that is asked is the caller's check

@@ -1,8 +1,8 @@
 //! A spool: records that the log has not acknowledged, on this machine's own disk, in the order they were taken. Ingest keeps
 //! events in one, each sidecar its audit facts.
 //!
-//! Knows neither Kafka nor HTTP. One thread owns the file: it writes whatever is waiting in one transaction, which is
-//! one fsync, and answers each writer only after that. Bounded by the bytes it holds and by the space the disk has left.
+//! Knows neither Kafka nor HTTP. One thread owns the file: it writes, and removes, whatever is waiting in one transaction, which
+//! is one fsync, and answers each who asked only after that. Bounded by the bytes it holds and by the space the disk has left.
 //! A fault of the disk closes the file; the next use opens it again, which undoes what was half written. A file that
 //! cannot be opened is never removed: it may hold what somebody was told is kept. One that its process did not close is told
 //! when it is opened: what was half written is undone then, and nobody was told that it is kept.
@@ -312,6 +312,32 @@ impl Spool {
     }
 }
 
+/// What waits for the next transaction.
+#[derive(Default)]
+struct Group {
+    puts: Vec<(u64, Entry, Answer<()>)>,
+    removals: Vec<(Vec<u64>, Answer<()>)>,
+}
+
+/// What a transaction has removed, and what it leaves.
+#[derive(Clone, Copy, Default)]
+struct Removed {
+    records: u64,
+    bytes: u64,
+    /// When the oldest that is left was put there; 0: none is.
+    oldest: i64,
+}
+
+impl Group {
+    fn is_empty(&self) -> bool {
+        self.puts.is_empty() && self.removals.is_empty()
+    }
+
+    fn arriving(&self) -> u64 {
+        self.puts.iter().map(|(_, entry, _)| entry.weight()).sum()
+    }
+}
+
 /// Owns the file.
 struct Keeper {
     folder: PathBuf,
@@ -331,32 +357,38 @@ fn broken(error: impl fmt::Display) -> SpoolError {
 
 impl Keeper {
     fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Command>) {
-        let mut puts = Vec::new();
+        let mut group = Group::default();
         while let Some(command) = inbox.blocking_recv() {
             let mut next = Some(command);
             while let Some(command) = next.take() {
                 match command {
-                    Command::Put { sequence, entry, answer } => puts.push((sequence, entry, answer)),
-                    question @ (Command::Read { .. }
-                    | Command::Remove { .. }
-                    | Command::Note { .. }
-                    | Command::Recall { .. }) => {
-                        self.write(&mut puts);
-                        self.serve(question);
+                    Command::Put { sequence, entry, answer } => group.puts.push((sequence, entry, answer)),
+                    Command::Remove { sequences, answer } => group.removals.push((sequences, answer)),
+                    Command::Read { most, most_bytes, answer } => {
+                        self.write(&mut group);
+                        self.tell(answer, |keeper| keeper.read(most, most_bytes));
+                    }
+                    Command::Note { name, value, answer } => {
+                        self.write(&mut group);
+                        self.tell(answer, |keeper| keeper.note(name, &value));
+                    }
+                    Command::Recall { name, answer } => {
+                        self.write(&mut group);
+                        self.tell(answer, |keeper| keeper.recall(name));
                     }
                     Command::Close { answer } => {
-                        self.write(&mut puts);
+                        self.write(&mut group);
                         drop(self.file.take());
                         inbox.close();
                         let _told = answer.send(Ok(()));
                         return;
                     }
                 }
-                if puts.len() < GROUP {
+                if group.puts.len() < GROUP {
                     next = inbox.try_recv().ok();
                 }
             }
-            self.write(&mut puts);
+            self.write(&mut group);
         }
     }
 
@@ -430,21 +462,37 @@ impl Keeper {
         }
     }
 
-    fn write(&mut self, puts: &mut Vec<(u64, Entry, Answer<()>)>) {
-        if puts.is_empty() {
+    fn write(&mut self, group: &mut Group) {
+        if !group.puts.is_empty() && !has_space(&self.folder, group.arriving()) {
+            self.gauge.low.store(true, Ordering::Relaxed);
+            self.answer_puts(group, &Err(SpoolError::Full));
+        }
+        if group.is_empty() {
             return;
         }
-        let outcome = self.guarded(|keeper| keeper.try_write(puts));
+        let outcome = self.guarded(|keeper| keeper.try_write(group));
         if let Err(error @ SpoolError::Broken(_)) = &outcome {
             self.close(error);
         }
-        let count = u64::try_from(puts.len()).unwrap_or(0);
+        let removed = outcome.as_ref().copied().unwrap_or_default();
+        let outcome = outcome.map(drop);
+        self.answer_puts(group, &outcome);
+        // After what was put: it may be removed in the same transaction.
+        self.gauge.counts().records -= removed.records;
+        self.gauge.held.fetch_sub(removed.bytes, Ordering::Relaxed);
+        for (_, answer) in group.removals.drain(..) {
+            let _told = answer.send(outcome.clone());
+        }
+    }
+
+    fn answer_puts(&self, group: &mut Group, outcome: &Result<(), SpoolError>) {
+        let count = u64::try_from(group.puts.len()).unwrap_or(0);
         {
             let mut counts = self.gauge.counts();
             counts.arriving -= count;
             counts.records += if outcome.is_ok() { count } else { 0 };
         }
-        for (_, entry, answer) in puts.drain(..) {
+        for (_, entry, answer) in group.puts.drain(..) {
             self.gauge.reserved.fetch_sub(entry.weight(), Ordering::Relaxed);
             // Whoever asked may have gone; the record is kept all the same.
             let _told = answer.send(outcome.clone());
@@ -457,42 +505,32 @@ impl Keeper {
         done.unwrap_or_else(|_| Err(SpoolError::Broken("the store panicked".to_owned())))
     }
 
-    fn try_write(&mut self, puts: &[(u64, Entry, Answer<()>)]) -> Result<(), SpoolError> {
-        let arriving: u64 = puts.iter().map(|(_, entry, _)| entry.weight()).sum();
-        if !has_space(&self.folder, arriving) {
-            self.gauge.low.store(true, Ordering::Relaxed);
-            return Err(SpoolError::Full);
-        }
+    fn try_write(&mut self, group: &Group) -> Result<Removed, SpoolError> {
         let file = self.opened()?;
         let transaction = file.begin_write().map_err(broken)?;
-        {
+        let removed = {
             let mut table = transaction.open_table(RECORDS).map_err(broken)?;
-            for (sequence, entry, _) in puts {
+            for (sequence, entry, _) in &group.puts {
                 // One that is there already is a record that somebody was told is kept.
                 if table.insert(sequence, entry.to_bytes().as_slice()).map_err(broken)?.is_some() {
                     return Err(broken("a sequence number is taken"));
                 }
             }
-        }
+            let mut removed = Removed::default();
+            for sequence in group.removals.iter().flat_map(|(sequences, _)| sequences) {
+                if let Some(value) = table.remove(sequence).map_err(broken)? {
+                    removed.records += 1;
+                    removed.bytes += Entry::from_bytes(value.value()).map_or(0, |entry| entry.weight());
+                }
+            }
+            let first = table.first().map_err(broken)?;
+            removed.oldest = first.and_then(|(_, value)| Entry::from_bytes(value.value())).map_or(0, |entry| entry.at);
+            removed
+        };
         transaction.commit().map_err(broken)?;
-        self.gauge.held.fetch_add(arriving, Ordering::Relaxed);
-        if let Some((_, entry, _)) = puts.first() {
-            // Only where there was none before.
-            let _had = self.gauge.oldest.compare_exchange(0, entry.at, Ordering::Relaxed, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
-    fn serve(&mut self, command: Command) {
-        match command {
-            Command::Put { sequence, entry, answer } => self.write(&mut vec![(sequence, entry, answer)]),
-            Command::Read { most, most_bytes, answer } => self.tell(answer, |keeper| keeper.read(most, most_bytes)),
-            Command::Remove { sequences, answer } => self.tell(answer, |keeper| keeper.remove(&sequences)),
-            Command::Note { name, value, answer } => self.tell(answer, |keeper| keeper.note(name, &value)),
-            Command::Recall { name, answer } => self.tell(answer, |keeper| keeper.recall(name)),
-            // Ends the thread: see `run`.
-            Command::Close { answer } => drop(answer),
-        }
+        self.gauge.held.fetch_add(group.arriving(), Ordering::Relaxed);
+        self.gauge.oldest.store(removed.oldest, Ordering::Relaxed);
+        Ok(removed)
     }
 
     fn tell<T>(&mut self, answer: Answer<T>, work: impl FnOnce(&mut Self) -> Result<T, SpoolError>) {
@@ -517,30 +555,6 @@ impl Keeper {
             found.push((sequence.value(), entry));
         }
         Ok(found)
-    }
-
-    fn remove(&mut self, sequences: &[u64]) -> Result<(), SpoolError> {
-        let transaction = self.opened()?.begin_write().map_err(broken)?;
-        let (mut records, mut bytes) = (0, 0);
-        let oldest = {
-            let mut table = transaction.open_table(RECORDS).map_err(broken)?;
-            for sequence in sequences {
-                if let Some(value) = table.remove(sequence).map_err(broken)? {
-                    records += 1;
-                    bytes += Entry::from_bytes(value.value()).map_or(0, |entry| entry.weight());
-                }
-            }
-            table
-                .first()
-                .map_err(broken)?
-                .and_then(|(_, value)| Entry::from_bytes(value.value()))
-                .map_or(0, |entry| entry.at)
-        };
-        transaction.commit().map_err(broken)?;
-        self.gauge.counts().records -= records;
-        self.gauge.held.fetch_sub(bytes, Ordering::Relaxed);
-        self.gauge.oldest.store(oldest, Ordering::Relaxed);
-        Ok(())
     }
 
     fn note(&mut self, name: &str, value: &[u8]) -> Result<(), SpoolError> {

@@ -32,10 +32,10 @@ use tokio::{
 use crate::{
     access::Viewer,
     audit::Deed,
-    hub::{Frame, Hub, own_delta},
+    hub::{Frame, Hub},
     metrics,
     serve::App,
-    view::{Audience, View},
+    view::Audience,
 };
 
 /// How many clients one sidecar takes.
@@ -114,7 +114,6 @@ impl Drop for Place {
 struct Client {
     hub: Arc<Hub>,
     audience: Audience,
-    own: Option<View>,
     first: VecDeque<Bytes>,
     frames: broadcast::Receiver<Arc<Frame>>,
     until: Instant,
@@ -140,7 +139,6 @@ pub(crate) async fn events(
     let client = Client {
         hub: app.hub.clone(),
         audience,
-        own: joined.own,
         first,
         frames: joined.frames,
         // A bound, so that a token that ends in a thousand years does not overflow the clock.
@@ -166,36 +164,29 @@ impl Client {
         if let Some(bytes) = self.first.pop_front() {
             return Some(bytes);
         }
-        loop {
-            let frame = tokio::select! {
-                frame = self.frames.recv() => frame,
-                () = sleep_until(self.until) => return self.end("token_ended"),
-            };
-            let bytes = match frame {
-                Ok(frame) => match &*frame {
-                    Frame::Same(bytes) => Some(bytes.clone()),
-                    Frame::Delta { delta, id, full, masked } => match (&mut self.own, &self.audience) {
-                        (Some(own), _) => own_delta(own, delta, id),
-                        (None, Audience::Full) => Some(full.clone()),
-                        (None, Audience::Masked | Audience::Own(_)) => Some(masked.clone()),
-                    },
-                    Frame::Anew => return self.anew(),
-                    Frame::End => return self.end("going_away"),
+        let frame = tokio::select! {
+            frame = self.frames.recv() => frame,
+            () = sleep_until(self.until) => return self.end("token_ended"),
+        };
+        match frame {
+            Ok(frame) => match &*frame {
+                Frame::Same(bytes) => Some(bytes.clone()),
+                Frame::Delta { full, masked, .. } => match self.audience {
+                    Audience::Full => Some(full.clone()),
+                    Audience::Masked | Audience::Own(_) => Some(masked.clone()),
                 },
-                // Frames were lost to this client: it must come back and ask for what it missed.
-                Err(broadcast::error::RecvError::Lagged(_)) => return self.end("too_slow"),
-                Err(broadcast::error::RecvError::Closed) => return self.end("going_away"),
-            };
-            if bytes.is_some() {
-                return bytes;
-            }
+                Frame::Anew => self.anew(),
+                Frame::End => self.end("going_away"),
+            },
+            // Frames were lost to this client: it must come back and ask for what it missed.
+            Err(broadcast::error::RecvError::Lagged(_)) => self.end("too_slow"),
+            Err(broadcast::error::RecvError::Closed) => self.end("going_away"),
         }
     }
 
     /// Starts over with a snapshot, and with the frames after it.
     fn anew(&mut self) -> Option<Bytes> {
         let Some(joined) = self.hub.join(&self.audience, None) else { return self.end("going_away") };
-        self.own = joined.own;
         self.frames = joined.frames;
         self.first = joined.first.into();
         self.first.pop_front()

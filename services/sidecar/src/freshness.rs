@@ -12,7 +12,7 @@
 //!
 //! Everything is looked at once a second, so a break is told within 5 s. What is too quiet is learned: a hospital with one
 //! long call sends nothing for minutes, a busy one never for three seconds, and a board that cried wolf would not be
-//! believed when it matters (docs/decisions/0018).
+//! believed when it matters (docs/decisions/0018). What an earlier process learned is handed over (`silences`).
 //!
 //! "Since" is until when the link was known to be whole, not when somebody noticed.
 
@@ -102,8 +102,16 @@ pub(crate) struct Freshness {
     pulse: Pulse,
     pulse_read_at: Instant,
     waiting_since: Option<Instant>,
+    /// When every link was whole for the first time, with a board to look at.
+    watching_since: Option<Instant>,
+    /// When one was last seen broken after that.
+    broken_at: Option<Instant>,
     traffic: Option<Traffic>,
+    /// Since when there is any.
+    traffic_since: Option<Instant>,
     silences: VecDeque<Duration>,
+    /// Whether what an earlier process learned is among them, or nothing of it is known any more.
+    recalled: bool,
     since: BTreeMap<StaleReason, DateTime<Utc>>,
 }
 
@@ -120,8 +128,12 @@ impl Freshness {
             pulse: Pulse { age: Some(Duration::ZERO), ..Pulse::default() },
             pulse_read_at: now,
             waiting_since: None,
+            watching_since: None,
+            broken_at: None,
             traffic: None,
+            traffic_since: None,
             silences: VecDeque::new(),
+            recalled: false,
             since: BTreeMap::new(),
         }
     }
@@ -176,16 +188,38 @@ impl Freshness {
     }
 
     /// The board was looked at; `None` while nothing of the provider was ever heard. A silence that ends is remembered, if calls
-    /// were up and nothing else was broken in it: then it was the provider's own.
-    pub(crate) fn traffic_seen(&mut self, traffic: Option<Traffic>) {
-        if let (Some(before), Some(now)) = (self.traffic, traffic) {
-            let only_quiet = self.since.keys().all(|reason| *reason == StaleReason::Quiet);
-            if before.calls > 0 && only_quiet && now.heard_at > before.heard_at {
+    /// were up and nothing else was broken in it: then it was the provider's own. Of one that began before this process only
+    /// what it has watched counts.
+    pub(crate) fn traffic_seen(&mut self, traffic: Option<Traffic>, now: Instant) {
+        if let (Some(before), Some(after), Some(watching_since)) = (self.traffic, traffic, self.watching_since) {
+            let began = before.heard_at.max(watching_since);
+            let was_whole = self.broken_at.is_none_or(|broken_at| broken_at < began);
+            if before.calls > 0 && was_whole && after.heard_at > began {
                 self.silences.truncate(SILENCES - 1);
-                self.silences.push_front(now.heard_at.duration_since(before.heard_at));
+                self.silences.push_front(after.heard_at.duration_since(began));
             }
         }
+        if traffic.is_some() {
+            self.traffic_since.get_or_insert(now);
+        }
         self.traffic = traffic;
+    }
+
+    /// Takes what an earlier process learned, newest first: it comes behind what was learned since.
+    pub(crate) fn recall(&mut self, silences: impl IntoIterator<Item = Duration>) {
+        self.silences.extend(silences.into_iter().map(|silence| silence.min(MOST)));
+        self.silences.truncate(SILENCES);
+        self.recalled = true;
+    }
+
+    /// Whether [`Self::recall`] was told.
+    pub(crate) fn has_recalled(&self) -> bool {
+        self.recalled
+    }
+
+    /// The provider's silences, newest first.
+    pub(crate) fn learned(&self) -> Vec<Duration> {
+        self.silences.iter().copied().collect()
     }
 
     /// How long the provider may be silent while calls are up.
@@ -194,8 +228,13 @@ impl Freshness {
         (longest * LONGER).clamp(PATIENCE, MOST)
     }
 
-    /// For how long the provider has been silent, where that is too long.
+    /// For how long the provider has been silent, where that is too long. What an earlier process learned is waited for, and
+    /// no longer than for a link.
     fn quiet(&self, now: Instant) -> Option<Duration> {
+        let waited = self.traffic_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        if !self.recalled && waited <= PATIENCE {
+            return None;
+        }
         let traffic = self.traffic.filter(|traffic| traffic.calls > 0)?;
         let silence = now.saturating_duration_since(traffic.heard_at);
         (silence > self.allowed()).then_some(silence)
@@ -227,6 +266,11 @@ impl Freshness {
         }
         // Of a provider behind a broken link nothing is known.
         let whole = !broken.iter().any(|(_, _, is_broken)| *is_broken);
+        if whole && self.traffic.is_some() {
+            self.watching_since.get_or_insert(now);
+        } else if !whole && self.watching_since.is_some() {
+            self.broken_at = Some(now);
+        }
         match self.quiet(now).filter(|_| whole) {
             Some(silence) => {
                 self.since.entry(StaleReason::Quiet).or_insert(ago(silence));
@@ -302,17 +346,24 @@ mod tests {
         assert_eq!(fresh.look(after(start, 5000), Utc::now()).reasons, [StaleReason::Lag]);
     }
 
+    /// Of a process before which there was none.
+    fn first_of_all(start: Instant) -> Freshness {
+        let mut fresh = Freshness::new(start);
+        fresh.recall([]);
+        fresh
+    }
+
     /// A board with these calls, of which the provider's last event came at that moment; all else is well.
     fn seen(fresh: &mut Freshness, start: Instant, heard: u64, calls: usize, now: u64) -> Fresh {
         listen(fresh, beat(0, 0), after(start, now));
-        fresh.traffic_seen(Some(Traffic { heard_at: after(start, heard), calls }));
+        fresh.traffic_seen(Some(Traffic { heard_at: after(start, heard), calls }), after(start, now));
         fresh.look(after(start, now), Utc::now())
     }
 
     #[test]
     fn silence_while_calls_are_up_is_told_within_five_seconds_and_over_with_the_next_event() {
         let start = Instant::now();
-        let mut fresh = Freshness::new(start);
+        let mut fresh = first_of_all(start);
         assert!(seen(&mut fresh, start, 0, 0, 60_000).reasons.is_empty(), "nothing is expected while no call is up");
         assert!(seen(&mut fresh, start, 60_000, 1, 63_000).reasons.is_empty());
         let told = seen(&mut fresh, start, 60_000, 1, 64_500);
@@ -326,7 +377,7 @@ mod tests {
     #[test]
     fn what_is_too_quiet_is_learned_and_forgotten() {
         let start = Instant::now();
-        let mut fresh = Freshness::new(start);
+        let mut fresh = first_of_all(start);
         seen(&mut fresh, start, 0, 1, 0);
         // A silence of 20 s is usual here; one of a minute is not.
         seen(&mut fresh, start, 20_000, 1, 20_000);
@@ -344,14 +395,56 @@ mod tests {
     #[test]
     fn a_broken_link_is_told_instead_of_silence_and_teaches_nothing() {
         let start = Instant::now();
-        let mut fresh = Freshness::new(start);
+        let mut fresh = first_of_all(start);
         seen(&mut fresh, start, 0, 1, 0);
         assert_eq!(
             fresh.look(after(start, 10_000), Utc::now()).reasons,
             [StaleReason::Redis, StaleReason::Projector, StaleReason::Ingest]
         );
-        seen(&mut fresh, start, 12_000, 1, 12_000);
-        assert_eq!(seen(&mut fresh, start, 12_000, 1, 16_500).reasons, [StaleReason::Quiet]);
+        // Whole again before the provider speaks: the silence lay over the break all the same.
+        assert!(!seen(&mut fresh, start, 0, 1, 12_000).reasons.contains(&StaleReason::Ingest));
+        seen(&mut fresh, start, 13_000, 1, 13_000);
+        assert_eq!(seen(&mut fresh, start, 13_000, 1, 17_500).reasons, [StaleReason::Quiet]);
+    }
+
+    #[test]
+    fn what_an_earlier_process_learned_holds_after_a_restart_and_gives_way_to_what_is_learned_now() {
+        let start = Instant::now();
+        let begun = after(start, 60_000);
+        let mut fresh = Freshness::new(begun);
+        // The provider was last heard 8 s before the start.
+        assert!(seen(&mut fresh, start, 52_000, 1, 60_000).reasons.is_empty(), "nothing is recalled yet");
+        fresh.recall([Duration::from_secs(1), Duration::from_secs(20)]);
+        assert!(seen(&mut fresh, start, 52_000, 1, 66_000).reasons.is_empty());
+        // A real silence is told as it would have been without the restart.
+        assert_eq!(seen(&mut fresh, start, 52_000, 1, 113_000).reasons, [StaleReason::Quiet]);
+        assert!(seen(&mut fresh, start, 114_000, 1, 114_000).reasons.is_empty());
+        // Of the silence that lay over the restart what was seen of it counts.
+        assert_eq!(fresh.learned(), [54, 1, 20].map(Duration::from_secs));
+        for event in 0..SILENCES as u64 {
+            let at = 115_000 + event * 500;
+            seen(&mut fresh, start, at, 1, at);
+        }
+        assert!(fresh.learned().iter().all(|silence| *silence <= Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn nothing_that_is_recalled_hides_a_silence_for_longer_than_the_bound() {
+        let start = Instant::now();
+        let mut fresh = Freshness::new(start);
+        fresh.recall(std::iter::repeat_n(Duration::from_secs(1_000_000), 1000));
+        assert_eq!(fresh.learned().len(), SILENCES);
+        assert!(seen(&mut fresh, start, 0, 1, 599_000).reasons.is_empty());
+        assert_eq!(seen(&mut fresh, start, 0, 1, 601_000).reasons, [StaleReason::Quiet]);
+    }
+
+    #[test]
+    fn a_silence_is_told_although_nobody_can_say_what_was_learned() {
+        let start = Instant::now();
+        let mut fresh = Freshness::new(start);
+        assert!(seen(&mut fresh, start, 0, 1, 0).reasons.is_empty());
+        assert!(seen(&mut fresh, start, 0, 1, 3500).reasons.is_empty());
+        assert_eq!(seen(&mut fresh, start, 0, 1, 4500).reasons, [StaleReason::Quiet]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! A task follows the deltas in Redis. Each is encoded once for viewers who see callers and once for those who do not,
 //! and goes into a bounded broadcast; all clients share the bytes. Joining (a snapshot, or the frames after the client's last
 //! one) and publishing happen under one lock, so nothing falls between. A client that falls behind the broadcast's
-//! bound is ended, never skipped.
+//! bound is ended, never skipped. Agents who watch what is their own have views and frames of their own (`own`).
 
 use std::{
     collections::VecDeque,
@@ -13,12 +13,17 @@ use std::{
 
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use helix_fold::board::{
-    document::{BoardDocument, CALLS, CallCard, Head, PRODUCERS, ProducerCard, WATERMARK_OCCURRED, WATERMARK_RECEIVED},
-    visible::{BoardRoot, Change, Visible},
+use helix_fold::{
+    board::{
+        document::{
+            BoardDocument, CALLS, CallCard, Head, PRODUCERS, ProducerCard, WATERMARK_OCCURRED, WATERMARK_RECEIVED,
+        },
+        visible::{BoardRoot, Change, Visible},
+    },
+    settings::NOW_AHEAD_MILLIS,
 };
 use helix_live::{Delta, Snapshot};
-use helix_schemas::names::WorkspaceId;
+use helix_schemas::names::{AgentId, WorkspaceId};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::broadcast;
@@ -26,6 +31,7 @@ use tokio::sync::broadcast;
 use crate::{
     freshness::{Fresh, StaleReason, Traffic},
     metrics,
+    own::OwnViews,
     view::{Audience, View, callers},
 };
 
@@ -45,8 +51,6 @@ const ROOT_DIGITS: usize = 16;
 pub(crate) enum Frame {
     /// The board moved on.
     Delta {
-        /// For viewers of an own view, who filter it.
-        delta: Arc<Delta>,
         /// See [`event_id`].
         id: String,
         /// Encoded for those who see callers.
@@ -56,7 +60,7 @@ pub(crate) enum Frame {
     },
     /// Nothing is as it was: everybody takes a new snapshot.
     Anew,
-    /// The same for everybody: heartbeats, and comments that keep the line alive.
+    /// The same for everybody who is sent it: heartbeats, comments that keep the line alive, deltas of an own view.
     Same(Bytes),
     /// The sidecar is going away.
     End,
@@ -98,6 +102,7 @@ struct Encoded {
 
 struct Inner {
     life: Option<Life>,
+    own: OwnViews,
     fresh: Fresh,
     /// The sidecar is going away: nobody joins any more.
     is_closed: bool,
@@ -116,8 +121,6 @@ pub(crate) struct Joined {
     pub(crate) first: Vec<Bytes>,
     /// Everything after.
     pub(crate) frames: broadcast::Receiver<Arc<Frame>>,
-    /// The client's own view, where it has one.
-    pub(crate) own: Option<View>,
 }
 
 #[derive(Serialize)]
@@ -172,19 +175,13 @@ fn event(id: &str, name: &str, data: &[u8]) -> Bytes {
     out.into()
 }
 
-/// A delta as one client of an own view is sent it; `None` where nothing of it is the client's.
-pub(crate) fn own_delta(view: &mut View, delta: &Delta, id: &str) -> Option<Bytes> {
-    let changes: Vec<Change> = delta.changes.iter().filter_map(|change| view.apply(change)).collect();
-    (!changes.is_empty()).then(|| delta_event(id, delta.version, &changes, view.root()))
-}
-
-fn delta_event(id: &str, version: u64, changes: &[Change], hash: BoardRoot) -> Bytes {
+pub(crate) fn delta_event(id: &str, version: u64, changes: &[Change], hash: BoardRoot) -> Bytes {
     event(id, "delta", &json(&DeltaDocument { version, changes, hash, as_of: now_text() }))
 }
 
 impl Hub {
     pub(crate) fn new(workspace: WorkspaceId) -> Self {
-        let inner = Inner { life: None, fresh: Fresh::default(), is_closed: false };
+        let inner = Inner { life: None, own: OwnViews::default(), fresh: Fresh::default(), is_closed: false };
         Self { workspace, inner: Mutex::new(inner), frames: broadcast::Sender::new(FRAMES_AHEAD) }
     }
 
@@ -196,6 +193,13 @@ impl Hub {
         metrics::frame(self.workspace.as_str(), kind);
         // No receiver: nobody is watching.
         let _watched = self.frames.send(frame);
+    }
+
+    /// Also to those who watch what is their own.
+    fn send_all(&self, inner: &Inner, frame: Frame, kind: &'static str) {
+        let frame = Arc::new(frame);
+        inner.own.send(&frame);
+        self.send(frame, kind);
     }
 
     /// Takes a whole board: at the start, and wherever following broke.
@@ -220,7 +224,9 @@ impl Hub {
             kept_bytes: 0,
             encoded: [None, None],
         });
-        self.send(Arc::new(Frame::Anew), "anew");
+        self.send_all(&inner, Frame::Anew, "anew");
+        // Who watches one joins it again.
+        inner.own = OwnViews::default();
     }
 
     /// Whether a board of another life is shown.
@@ -229,14 +235,15 @@ impl Hub {
     }
 
     /// Takes the next delta.
-    pub(crate) fn publish(&self, delta: Delta) {
+    pub(crate) fn publish(&self, delta: &Delta) {
         let mut inner = self.lock();
-        let Some(life) = &mut inner.life else { return };
+        let Inner { life: Some(life), own, .. } = &mut *inner else { return };
         life.version = delta.version;
         if delta.changes.iter().any(|change| change.path.starts_with(PRODUCERS)) {
             life.heard_at = Some(Instant::now());
         }
         let id = event_id(&life.generation, life.version, delta.hash);
+        own.publish(delta, life.full.visible(), &id);
         let encode = |view: &mut View| {
             let changes: Vec<Change> = delta.changes.iter().filter_map(|change| view.apply(change)).collect();
             delta_event(&id, delta.version, &changes, view.root())
@@ -248,7 +255,7 @@ impl Hub {
             tracing::error!(workspace = %self.workspace, version = delta.version, "the copy of the board is not the projector's");
         }
         let bytes = full.len() + masked.len();
-        let frame = Arc::new(Frame::Delta { delta: Arc::new(delta), id, full, masked });
+        let frame = Arc::new(Frame::Delta { id, full, masked });
         life.kept.push_back(frame.clone());
         life.kept_bytes += bytes;
         while life.kept.len() > FRAMES_KEPT || life.kept_bytes > BYTES_KEPT {
@@ -286,10 +293,14 @@ impl Hub {
     pub(crate) fn traffic(&self) -> Option<Traffic> {
         let inner = self.lock();
         let life = inner.life.as_ref()?;
-        let calls = life.full.visible().collection(CALLS);
-        // Of a call that is presumed ended nothing more is expected.
-        let is_up = |raw: &&&RawValue| serde_json::from_str::<CallCard>(raw.get()).is_ok_and(|card| !card.presumed);
-        Some(Traffic { heard_at: life.heard_at?, calls: calls.iter().filter(is_up).count() })
+        let board = life.full.visible();
+        let now = provider_now(board, Utc::now());
+        let cards =
+            board.collection(CALLS).into_iter().filter_map(|raw| serde_json::from_str::<CallCard>(raw.get()).ok());
+        // Of a call that is presumed ended nothing more is expected, and nothing yet of one that lies ahead.
+        let has_begun = |card: &CallCard| DateTime::parse_from_rfc3339(&card.started_at).is_ok_and(|at| at <= now);
+        let calls = cards.filter(|card| !card.presumed && has_begun(card)).count();
+        Some(Traffic { heard_at: life.heard_at?, calls })
     }
 
     /// Sends everybody a heartbeat.
@@ -299,13 +310,20 @@ impl Hub {
 
     fn heartbeat_of(&self, inner: &Inner) {
         if let Some(bytes) = heartbeat(inner) {
-            self.send(Arc::new(Frame::Same(bytes)), "heartbeat");
+            self.send_all(inner, Frame::Same(bytes), "heartbeat");
         }
     }
 
     /// Sends everybody a comment: a page that hears nothing for some seconds knows that the line is dead.
     pub(crate) fn keep_alive(&self) {
-        self.send(Arc::new(Frame::Same(Bytes::from_static(b":\n\n"))), "comment");
+        self.send_all(&self.lock(), Frame::Same(Bytes::from_static(b":\n\n")), "comment");
+    }
+
+    /// Tells those who watch what is their own what changed of what is common to all.
+    pub(crate) fn share(&self) {
+        let mut inner = self.lock();
+        let Inner { life: Some(life), own, .. } = &mut *inner else { return };
+        own.share(life.version, &life.event_id());
     }
 
     /// Ends every stream, and lets nobody join any more.
@@ -313,7 +331,7 @@ impl Hub {
         // Held while it is sent: who joined before is told, who comes after is refused.
         let mut inner = self.lock();
         inner.is_closed = true;
-        self.send(Arc::new(Frame::End), "end");
+        self.send_all(&inner, Frame::End, "end");
     }
 
     /// A client joins: it is sent what it missed since `last`, where that is still known, else a snapshot.
@@ -323,45 +341,40 @@ impl Hub {
         if inner.is_closed {
             return None;
         }
-        let frames = self.frames.subscribe();
-        // An own view has no frames of its own that could be kept: it begins with a snapshot.
-        let missed = match audience {
-            Audience::Full | Audience::Masked => last.and_then(|last| missed(inner.life.as_ref()?, audience, last)),
-            Audience::Own(_) => None,
-        };
-        let (mut first, own) = match missed {
-            Some(missed) => (missed, None),
-            None => {
-                let (snapshot, own) = self.snapshot_of(&mut inner, audience)?;
-                (vec![snapshot], own)
+        let (mut first, frames) = match audience {
+            Audience::Own(agent) => self.join_own(&mut inner, agent.as_ref())?,
+            Audience::Full | Audience::Masked => {
+                let frames = self.frames.subscribe();
+                let missed = last.and_then(|last| missed(inner.life.as_ref()?, audience, last));
+                let snapshot = || self.snapshot_of(&mut inner, audience).map(|snapshot| vec![snapshot]);
+                (missed.or_else(snapshot)?, frames)
             }
         };
         first.extend(heartbeat(&inner));
-        Some(Joined { first, frames, own })
+        Some(Joined { first, frames })
     }
 
-    fn snapshot_of(&self, inner: &mut Inner, audience: &Audience) -> Option<(Bytes, Option<View>)> {
-        let (board, own) = self.encoded(inner, audience)?;
-        let life = inner.life.as_ref()?;
-        let id = life.event_id();
-        Some((event(&id, "snapshot", &board), own))
+    fn snapshot_of(&self, inner: &mut Inner, audience: &Audience) -> Option<Bytes> {
+        let board = self.encoded(inner, audience)?;
+        Some(event(&inner.life.as_ref()?.event_id(), "snapshot", &board))
     }
 
-    /// The provider's now, when it is `ours` here (docs/decisions/0009): the board's watermark, and the time that has passed
-    /// since that reached us. Ours where there is no board, or nothing on it yet.
+    /// An own view has no frames that are kept: whoever watches it begins with a snapshot.
+    fn join_own(
+        &self,
+        inner: &mut Inner,
+        agent: Option<&AgentId>,
+    ) -> Option<(Vec<Bytes>, broadcast::Receiver<Arc<Frame>>)> {
+        let Inner { life, own, fresh, is_closed: _ } = inner;
+        let life = life.as_ref()?;
+        let (view, frames) = own.join(agent, life.full.visible());
+        let snapshot = event(&life.event_id(), "snapshot", &self.document(&view, life.version, fresh));
+        Some((vec![snapshot], frames))
+    }
+
+    /// The provider's now, when it is `ours` here: see [`provider_now`]. Ours where there is no board.
     pub(crate) fn provider_now(&self, ours: DateTime<Utc>) -> DateTime<Utc> {
-        let inner = self.lock();
-        let at = |path: &str| {
-            let text: String = serde_json::from_str(inner.life.as_ref()?.full.visible().raw(path)?.get()).ok()?;
-            DateTime::parse_from_rfc3339(&text).ok()
-        };
-        match (at(WATERMARK_OCCURRED), at(WATERMARK_RECEIVED)) {
-            (Some(occurred), Some(received)) => {
-                let passed = ours.signed_duration_since(received).max(TimeDelta::zero());
-                occurred.with_timezone(&Utc) + passed
-            }
-            (_, None) | (None, _) => ours,
-        }
+        self.lock().life.as_ref().map_or(ours, |life| provider_now(life.full.visible(), ours))
     }
 
     /// How many calls with a caller's number the board shows now.
@@ -371,33 +384,52 @@ impl Hub {
 
     /// The board as JSON, as this audience sees it. `None` before there is one.
     pub(crate) fn board(&self, audience: &Audience) -> Option<Bytes> {
-        self.encoded(&mut self.lock(), audience).map(|(board, _)| board)
+        self.encoded(&mut self.lock(), audience)
     }
 
-    fn encoded(&self, inner: &mut Inner, audience: &Audience) -> Option<(Bytes, Option<View>)> {
-        let Inner { life, fresh, is_closed: _ } = inner;
+    fn document(&self, view: &View, version: u64, fresh: &Fresh) -> Bytes {
+        let head = head(self.workspace.as_str(), version, fresh);
+        json(&BoardDocument::new(head, view.visible())).into()
+    }
+
+    fn encoded(&self, inner: &mut Inner, audience: &Audience) -> Option<Bytes> {
+        let Inner { life, fresh, own: _, is_closed: _ } = inner;
         let life = life.as_mut()?;
-        let document = |view: &View, version: u64| -> Bytes {
-            let head = head(self.workspace.as_str(), version, fresh);
-            json(&BoardDocument::new(head, view.visible())).into()
-        };
         let (view, place) = match audience {
             Audience::Full => (&life.full, 0),
             Audience::Masked => (&life.masked, 1),
             Audience::Own(_) => {
                 let own = View::of(audience.clone(), life.full.visible());
-                return Some((document(&own, life.version), Some(own)));
+                return Some(self.document(&own, life.version, fresh));
             }
         };
         let held = life.encoded.get(place).and_then(Option::as_ref);
         if let Some(held) = held.filter(|held| held.version == life.version && held.at.elapsed() < SNAPSHOT_HOLDS) {
-            return Some((held.board.clone(), None));
+            return Some(held.board.clone());
         }
-        let board = document(view, life.version);
+        let board = self.document(view, life.version, fresh);
         if let Some(slot) = life.encoded.get_mut(place) {
             *slot = Some(Encoded { version: life.version, at: Instant::now(), board: board.clone() });
         }
-        Some((board, None))
+        Some(board)
+    }
+}
+
+/// The provider's now, when it is `ours` here (docs/decisions/0009): the board's watermark, and the time that has passed since
+/// that reached us, but no more than a little ahead of ours: one misdated event takes the watermark hours ahead. Ours where
+/// nothing is on the board yet.
+fn provider_now(board: &Visible, ours: DateTime<Utc>) -> DateTime<Utc> {
+    let at = |path: &str| {
+        let text: String = serde_json::from_str(board.raw(path)?.get()).ok()?;
+        DateTime::parse_from_rfc3339(&text).ok()
+    };
+    match (at(WATERMARK_OCCURRED), at(WATERMARK_RECEIVED)) {
+        (Some(occurred), Some(received)) => {
+            let passed = ours.signed_duration_since(received).max(TimeDelta::zero());
+            let furthest = ours + TimeDelta::milliseconds(NOW_AHEAD_MILLIS);
+            (occurred.with_timezone(&Utc) + passed).min(furthest)
+        }
+        (_, None) | (None, _) => ours,
     }
 }
 
@@ -467,7 +499,71 @@ fn missed(life: &Life, audience: &Audience, last: &str) -> Option<Vec<Bytes>> {
 
 #[cfg(test)]
 mod tests {
+    use helix_fold::{
+        board::{Board, document},
+        settings::Settings,
+    };
+    use helix_schemas::{
+        fact::{Body, CallParty, CallRang, Direction, Fact, OccurredAtFrom, Source},
+        id::NaturalKey,
+        names::CallId,
+        time::{OccurredAt, ReceivedAt},
+    };
+
     use super::*;
+
+    /// A call that begins to ring at `occurred`, and is heard of now.
+    fn rings(call: &str, occurred: DateTime<Utc>, now: DateTime<Utc>) -> Fact {
+        let party = CallParty { direction: Some(Direction::Inbound), ..CallParty::default() };
+        let body = Body::CallRang(CallRang { party });
+        Fact {
+            id: NaturalKey::new("ozonetel", "test", call).id(),
+            workspace: WorkspaceId::new("ramaiah").unwrap(),
+            agent: None,
+            call: Some(CallId::new(call).unwrap()),
+            leg: None,
+            provider: "ozonetel".to_owned(),
+            kind: body.kind(),
+            occurred_at: OccurredAt::from_millis(occurred.timestamp_millis()),
+            occurred_at_from: OccurredAtFrom::Event,
+            received_at: ReceivedAt::from_micros(now.timestamp_micros()),
+            raw: Vec::new(),
+            raw_content_type: String::new(),
+            source: Source::default(),
+            normaliser: 1,
+            body,
+        }
+    }
+
+    fn showing(board: &Board) -> Hub {
+        let hub = Hub::new(WorkspaceId::new("ramaiah").unwrap());
+        hub.reset(Snapshot {
+            generation: "g".to_owned(),
+            version: 1,
+            visible: board.visible().clone(),
+            pulse: helix_live::Pulse::default(),
+        });
+        hub
+    }
+
+    #[test]
+    fn one_misdated_event_takes_the_provider_s_now_no_further_than_five_minutes_ahead() {
+        let now = Utc::now();
+        let mut board = Board::new(WorkspaceId::new("ramaiah").unwrap(), Settings::default());
+        assert_eq!(showing(&board).provider_now(now), now);
+        // Milliseconds are what a watermark has.
+        let truth = DateTime::from_timestamp_millis((now - TimeDelta::seconds(3)).timestamp_millis()).unwrap();
+        board.apply(&rings("today", truth, truth));
+        assert_eq!(showing(&board).provider_now(now), now);
+        assert_eq!(showing(&board).traffic().unwrap().calls, 1);
+        board.apply(&rings("tomorrow", now + TimeDelta::hours(20), now));
+        let hub = showing(&board);
+        for passed in [TimeDelta::zero(), TimeDelta::hours(1)] {
+            assert_eq!(hub.provider_now(now + passed), now + passed + TimeDelta::minutes(5));
+        }
+        assert!(board.visible().get(&document::call_path(&CallId::new("tomorrow").unwrap())).is_some());
+        assert_eq!(hub.traffic().unwrap().calls, 1, "nothing is expected of tomorrow's call yet");
+    }
 
     #[test]
     fn who_joins_before_the_end_is_told_of_it_and_nobody_joins_after() {

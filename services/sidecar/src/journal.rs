@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use crate::{
-    log::{Log, LogError},
+    log::{Handed as OnItsWay, Log, LogError},
     metrics,
 };
 
@@ -171,15 +171,6 @@ pub(crate) struct Clerk {
     readiness: Readiness,
 }
 
-/// What became of a fact.
-enum Outcome {
-    Written,
-    /// It will never fit: going on with the next is all that is left.
-    Lost,
-    /// It is tried again.
-    Waits(LogError),
-}
-
 impl Clerk {
     pub(crate) fn new(journal: Arc<Journal>, log: Arc<Log>, readiness: Readiness) -> Self {
         Self { journal, log, readiness }
@@ -220,14 +211,29 @@ impl Clerk {
         true
     }
 
+    /// Hands all of them to the log, in order, and waits for each. What comes after one that was not acknowledged is appended
+    /// again behind it: the order is kept.
     async fn append_all(&self, entries: Vec<(u64, Entry)>) -> bool {
         let workspace = &self.journal.workspace;
-        let (mut done, mut waits) = (Vec::with_capacity(entries.len()), None);
+        let (mut handed, mut done) = (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len()));
+        let mut waits = None;
         for (sequence, entry) in entries {
-            match self.append(&entry).await {
-                Outcome::Written => metrics::audited(workspace.as_str(), "written"),
-                Outcome::Lost => metrics::audited(workspace.as_str(), "lost"),
-                Outcome::Waits(error) => {
+            match self.hand_over(&entry).await {
+                Ok(on_its_way) => handed.push((sequence, on_its_way)),
+                Err(error) => {
+                    waits = Some(error);
+                    break;
+                }
+            }
+        }
+        for (sequence, on_its_way) in handed {
+            let acknowledged = match on_its_way {
+                Some(on_its_way) => on_its_way.acknowledged().await.map(|_| "written"),
+                None => Ok("lost"),
+            };
+            match acknowledged {
+                Ok(word) => metrics::audited(workspace.as_str(), word),
+                Err(error) => {
                     waits = Some(error);
                     break;
                 }
@@ -247,24 +253,25 @@ impl Clerk {
         waits.is_none() && removed.is_ok()
     }
 
-    async fn append(&self, entry: &Entry) -> Outcome {
+    /// `None`: it is lost, and going on with the next is all that is left.
+    async fn hand_over(&self, entry: &Entry) -> Result<Option<OnItsWay<'_>>, LogError> {
         let workspace = &self.journal.workspace;
         let fact: Fact = match serde_json::from_slice(&entry.value) {
             Ok(fact) => fact,
             Err(error) => {
                 // Where and what was expected; the reader's own words may hold a value.
                 tracing::error!(column = error.column(), %workspace, "an audit fact is lost: it cannot be read");
-                return Outcome::Lost;
+                return Ok(None);
             }
         };
-        match self.log.append(&fact).await {
-            Ok(()) => Outcome::Written,
+        match self.log.open().await?.hand_over(&fact) {
+            Ok(on_its_way) => Ok(Some(on_its_way)),
             Err(error @ LogError::Encode(_)) => {
                 tracing::error!(%error, %workspace, "an audit fact is lost");
-                Outcome::Lost
+                Ok(None)
             }
             Err(error @ (LogError::Registry(_) | LogError::RegistryLate | LogError::Log(_) | LogError::Ended)) => {
-                Outcome::Waits(error)
+                Err(error)
             }
         }
     }

@@ -6,9 +6,10 @@
 //! - `access`: bearer tokens, roles, and what each is shown; `login`: passwords, with a bound on guessing; `platform`: the keys
 //!   of the platform's issuer,
 //! - `view`: what each kind of viewer sees of the board,
-//! - `hub`: the one copy of the board in memory, each change encoded once for all viewers of a kind,
+//! - `hub`: the one copy of the board in memory, each change encoded once for all viewers of a kind; `own`: of agents'
+//!   own views, once for each agent it concerns,
 //! - `events`: the SSE stream,
-//! - `freshness`: what "stale" means, and who finds out; `records`: how far the read models are behind the board,
+//! - `freshness`: what "stale" means, and who finds out; `silences`: keeps what it learned through a restart; `records`: how far the read models are behind the board,
 //! - `board`: the board as JSON, past ones too where the caller of [`run_with`] brings them,
 //! - `api`: agents, calls, missed calls and metrics, read from Postgres (`database`) and ClickHouse (`analytics`),
 //! - `log`: appends what people decide; `audit`: leaves a fact for each action, sign-in and look at callers' numbers, which
@@ -35,10 +36,12 @@ mod journal;
 mod log;
 mod login;
 mod metrics;
+mod own;
 mod platform;
 mod records;
 mod register;
 mod serve;
+mod silences;
 mod view;
 
 pub use access::{Access, Viewer};

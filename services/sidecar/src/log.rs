@@ -146,12 +146,6 @@ impl Log {
         Self { registry: Registry::new(registry_url), codec: OnceCell::new(), settings, producer: Mutex::new(None) }
     }
 
-    /// Appends a fact.
-    pub(crate) async fn append(&self, fact: &Fact) -> Result<(), LogError> {
-        self.open().await?.hand_over(fact)?.acknowledged().await?;
-        Ok(())
-    }
-
     /// Asks the registry, once.
     pub(crate) async fn open(&self) -> Result<Opened<'_>, LogError> {
         let open = async || Ok::<_, RegistryError>(Arc::new(self.registry.fact_codec().await?));

@@ -1,7 +1,8 @@
 //! The public keys of the platform's issuer, fetched by URL and kept fresh.
 //!
-//! The set that was fetched last is trusted until the next one is there, through every failure; our own keys need none of
-//! this. A token that names a key nobody knows may be of one that the issuer made since: the set is then fetched at once,
+//! The set that was fetched last is trusted until the next one is there, through every failure, but no longer than [`HOLDS`]
+//! after it should have been fetched again: whoever can keep us from the issuer must not keep a key alive that it took
+//! back. Our own keys need none of this. A token that names a key nobody knows may be of one that the issuer made since: the set is then fetched at once,
 //! at most every [`AT_MOST_EVERY`], once for all who wait. While the issuer cannot be asked, such a token is not called
 //! invalid: nobody knows.
 
@@ -20,10 +21,14 @@ use crate::metrics;
 const AT_MOST_EVERY: Duration = Duration::from_secs(30);
 /// After a failure.
 const AGAIN_AFTER: Duration = Duration::from_secs(15);
+/// Longer than a token lives and than an issuer is away.
+const HOLDS: Duration = Duration::from_secs(24 * 3600);
 const CONNECTED_WITHIN: Duration = Duration::from_secs(2);
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// Larger is no key set.
 const MOST_BYTES: usize = 256 * 1024;
+/// In `/readyz`, where no set was ever fetched, or the last one is too old.
+const NONE_TRUSTED: &str = "none of its keys is trusted";
 /// The name of it in `/readyz`.
 const PART: &str = "platform keys";
 
@@ -51,6 +56,8 @@ impl From<reqwest::Error> for FetchError {
 struct Asked {
     /// When the last answer came, or failed to.
     ended: Option<Instant>,
+    /// When the set that is trusted came.
+    trusted_at: Option<Instant>,
     /// When it was last asked because of a token.
     for_a_token: Option<Instant>,
     failed: bool,
@@ -62,6 +69,8 @@ pub(crate) struct PlatformKeys {
     workspace: String,
     url: String,
     refresh: Duration,
+    /// For how long after that the last set is trusted.
+    holds: Duration,
     verifier: Arc<Verifier>,
     http: reqwest::Client,
     readiness: Readiness,
@@ -87,6 +96,7 @@ impl PlatformKeys {
             workspace: workspace.to_owned(),
             url: config.url.clone(),
             refresh: config.refresh,
+            holds: HOLDS,
             verifier,
             http,
             readiness,
@@ -129,14 +139,30 @@ impl PlatformKeys {
         match &fetched {
             Ok(count) => {
                 tracing::debug!(workspace = self.workspace, count, "the platform's keys were fetched");
+                asked.trusted_at = asked.ended;
                 self.readiness.ready(PART);
             }
             Err(error) => {
                 tracing::warn!(workspace = self.workspace, %error, "the platform's keys could not be fetched");
-                self.readiness.degraded(PART, format!("the platform's key set: {error}; the last one holds"));
+                let trusted = self.still_trusted(asked);
+                self.readiness.degraded(PART, format!("the platform's key set: {error}; {trusted}"));
             }
         }
         fetched.is_ok()
+    }
+
+    /// What is trusted after a failure, in words.
+    fn still_trusted(&self, asked: &mut Asked) -> &'static str {
+        match asked.trusted_at {
+            Some(at) if at.elapsed() < self.refresh + self.holds => "the last one holds",
+            Some(_) => {
+                tracing::error!(workspace = self.workspace, "the platform's keys are too old to be trusted");
+                asked.trusted_at = None;
+                self.verifier.distrust_platform();
+                NONE_TRUSTED
+            }
+            None => NONE_TRUSTED,
+        }
     }
 
     async fn try_fetch(&self) -> Result<usize, FetchError> {
@@ -153,5 +179,48 @@ impl PlatformKeys {
         }
         let text = String::from_utf8(body).map_err(|_| FetchError::KeySet("it is not UTF-8".to_owned()))?;
         self.verifier.trust_platform(&text).map_err(FetchError::KeySet)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use helix_kit::auth::AuthError;
+    use serde_json::json;
+
+    use super::*;
+
+    /// Nobody listens there.
+    const NOBODY: &str = "http://127.0.0.1:9/keys";
+
+    fn keys(holds: Duration) -> PlatformKeys {
+        let verifier = Arc::new(Verifier::from_json("helix", r#"{"keys": []}"#).unwrap());
+        let point = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+        let key = json!({ "kty": "OKP", "crv": "Ed25519", "kid": "p1", "x": point });
+        verifier.trust_platform(&json!({ "keys": [key] }).to_string()).unwrap();
+        let config = PlatformConfig {
+            url: NOBODY.to_owned(),
+            issuer: String::new(),
+            audience: String::new(),
+            refresh: Duration::ZERO,
+        };
+        let keys = PlatformKeys::new(&config, "ramaiah", verifier, Readiness::default()).unwrap().unwrap();
+        PlatformKeys { holds, ..Arc::into_inner(keys).unwrap() }
+    }
+
+    /// What becomes of a token that names the key; nobody has signed it.
+    async fn refused_after_a_failure(holds: Duration) -> AuthError {
+        let keys = keys(holds);
+        let mut asked = Asked { trusted_at: Some(Instant::now()), ..Asked::default() };
+        assert!(!keys.fetch(&mut asked).await, "somebody listens on {NOBODY}");
+        let head = "eyJhbGciOiJFZERTQSIsImtpZCI6InAxIn0";
+        keys.verifier.verify(&format!("{head}.e30.AAAA")).unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn the_last_set_holds_through_failures_until_it_is_too_old() {
+        let soon = refused_after_a_failure(Duration::from_secs(3600)).await;
+        assert!(matches!(soon, AuthError::Token(_)), "the key is trusted, the signature is not: {soon}");
+        let late = refused_after_a_failure(Duration::ZERO).await;
+        assert!(matches!(late, AuthError::UnknownKey), "{late}");
     }
 }

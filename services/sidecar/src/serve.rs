@@ -44,6 +44,7 @@ use crate::{
     platform::PlatformKeys,
     records,
     register::{Registration, RegistrationBody},
+    silences,
 };
 
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -205,7 +206,8 @@ pub async fn run_with(
     let mut tasks = JoinSet::new();
     tasks.spawn(follow(reader.clone(), hub.clone(), readiness.clone(), freshness.clone()));
     tasks.spawn(records::watch(reader.clone(), app.api.database.clone(), freshness.clone()));
-    tasks.spawn(pulse(reader, freshness.clone()));
+    tasks.spawn(pulse(reader.clone(), freshness.clone()));
+    tasks.spawn(silences::keep(reader, app.access.workspace.clone(), freshness.clone()));
     tasks.spawn(tell(hub.clone(), freshness.clone()));
     tasks.spawn(app.api.database.clone().watch(readiness.clone()));
     tasks.spawn(clerk.work());
@@ -352,9 +354,8 @@ async fn follow_once(
             Followed::Broken => return Ok(()),
             Followed::Deltas(deltas) => {
                 for delta in deltas {
-                    let hash = delta.hash;
-                    hub.publish(delta);
-                    if !hub.agrees(hash) {
+                    hub.publish(&delta);
+                    if !hub.agrees(delta.hash) {
                         return Ok(());
                     }
                 }
@@ -383,19 +384,23 @@ fn heard(freshness: &Mutex<Freshness>, pulse: Pulse, now: Instant) {
     book.pulse_read(pulse, now);
 }
 
-/// Tells clients how fresh the board is, and that the line is alive.
+/// Tells clients how fresh the board is, what all agents have in common, and that the line is alive.
 async fn tell(hub: Arc<Hub>, freshness: Arc<Mutex<Freshness>>) {
     let mut ticks = tokio::time::interval(LOOK / 2);
-    let (mut beat_at, mut kept_at) = (Instant::now(), Instant::now());
+    let (mut beat_at, mut kept_at, mut shared_at) = (Instant::now(), Instant::now(), Instant::now());
     loop {
         ticks.tick().await;
         let now = Instant::now();
         let fresh = {
             let mut book = freshness.lock().unwrap_or_else(PoisonError::into_inner);
-            book.traffic_seen(hub.traffic());
+            book.traffic_seen(hub.traffic(), now);
             book.look(now, Utc::now())
         };
         hub.freshness(fresh);
+        if shared_at.elapsed() >= LOOK {
+            hub.share();
+            shared_at = now;
+        }
         if beat_at.elapsed() >= HEARTBEAT {
             hub.heartbeat();
             (beat_at, kept_at) = (now, now);

@@ -8,6 +8,7 @@ use helix_fold::board::{
     visible::{BoardRoot, Change, Op, Visible},
 };
 use helix_schemas::names::AgentId;
+use serde_json::value::RawValue;
 
 /// A kind of viewer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,10 +73,32 @@ fn is_own(agent: &AgentId, change: &Change) -> bool {
         return id == agent.as_str();
     }
     if change.path.starts_with(CALLS) {
-        let card = change.json().and_then(|json| serde_json::from_str::<CallCard>(json).ok());
-        return card.and_then(|card| card.agent_id).is_some_and(|owner| owner == *agent);
+        return owner(change.value.as_deref()).is_some_and(|owner| owner == *agent);
     }
-    !change.path.starts_with(WAITING) && change.path != TODAY && change.path != OPEN_MISSED_CALLS
+    is_common(&change.path)
+}
+
+/// Whether a path is shown to every agent.
+pub(crate) fn is_common(path: &str) -> bool {
+    let is_ones = path.starts_with(AGENTS) || path.starts_with(CALLS);
+    !is_ones && !path.starts_with(WAITING) && path != TODAY && path != OPEN_MISSED_CALLS
+}
+
+/// Whose own a change is, or takes away from, on a board that is as `before` without it.
+pub(crate) fn agents_of(change: &Change, before: &Visible) -> [Option<AgentId>; 2] {
+    if let Some(id) = change.path.strip_prefix(AGENTS) {
+        return [AgentId::new(id).ok(), None];
+    }
+    if change.path.starts_with(CALLS) {
+        let (was, is) = (owner(before.raw(&change.path)), owner(change.value.as_deref()));
+        return if was == is { [is, None] } else { [was, is] };
+    }
+    [None, None]
+}
+
+/// Who has a call.
+fn owner(card: Option<&RawValue>) -> Option<AgentId> {
+    serde_json::from_str::<CallCard>(card?.get()).ok()?.agent_id
 }
 
 /// The change with the caller's number masked. `None` where the value is none of ours: better nothing than a number.

@@ -1,6 +1,8 @@
 //! Calls of today and yesterday: those in progress, the counters, the open obligations.
 //!
-//! A call *counts* (is shown, counted, linked to its caller) while it started yesterday or later, by the watermark's day.
+//! A call *counts* (is shown, counted, linked to its caller) while it started yesterday or later, by the watermark's day. One
+//! that starts later than anything that is here yet *lies ahead*: until its time comes it is linked to its caller, as it is in
+//! the read models, and neither shown nor counted.
 //! It is *remembered* while its latest fact is at most [`MEMORY_DAYS`] days older than the watermark's, one day longer,
 //! so that an end that is read before its ringing finds it later and does not stand as a call of its own.
 //! One that counts is *shown* while it is in progress, and as presumed for a while after its end was presumed.
@@ -17,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     document::{CallCard, CallProgress, Today, WaitingCard, call_path, waiting_path},
     ghosts::Ghosts,
+    heard::Heard,
     visible::{Change, Visible},
 };
 use crate::{
@@ -48,6 +51,8 @@ struct Held {
 #[derive(Debug, Clone)]
 struct Counted {
     day: Day,
+    /// It starts later than anything that is here yet.
+    lies_ahead: bool,
     inbound: bool,
     outcome: Outcome,
     within: bool,
@@ -57,7 +62,7 @@ struct Counted {
     answered: bool,
     /// An outbound call that ended unanswered.
     failed: bool,
-    /// When it was missed, unless it was waived.
+    /// When it was missed, unless it was waived or lies ahead.
     missed_at: Option<OccurredAt>,
     /// How many attempts close an obligation; `None`: no number does.
     exhausting: Option<usize>,
@@ -88,9 +93,13 @@ struct Caller {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Calls {
     today: Option<Day>,
+    /// See [`Heard::reached`].
+    reached: Option<OccurredAt>,
     held: BTreeMap<CallId, Held>,
     by_latest: BTreeMap<Day, BTreeSet<CallId>>,
     by_start: BTreeMap<Day, BTreeSet<CallId>>,
+    /// Those that lie ahead, by their start.
+    ahead: BTreeSet<(OccurredAt, CallId)>,
     counters: BTreeMap<Day, Counters>,
     callers: BTreeMap<String, Caller>,
     open_missed: i64,
@@ -156,8 +165,24 @@ impl Calls {
         today
     }
 
-    /// Moves on with the watermark; tells the calls that are remembered no more.
-    pub(super) fn move_on(&mut self, now: OccurredAt, screen: &mut Screen<'_>) -> Vec<CallId> {
+    /// Time has come so far; tells the calls that are remembered no more.
+    pub(super) fn move_on(&mut self, heard: &Heard, screen: &mut Screen<'_>) -> Vec<CallId> {
+        self.reach(heard.reached, screen);
+        // Without a watermark there is no day to cut by, and calls there may be: their events carry no time.
+        heard.watermark.map(|watermark| self.pass(watermark.occurred_at, screen)).unwrap_or_default()
+    }
+
+    /// Those whose time has come lie ahead no more.
+    fn reach(&mut self, reached: Option<OccurredAt>, screen: &mut Screen<'_>) {
+        self.reached = reached;
+        while self.ahead.first().is_some_and(|(started_at, _)| Some(*started_at) <= reached) {
+            let Some((_, call)) = self.ahead.pop_first() else { break };
+            self.recount(&call, screen);
+        }
+    }
+
+    /// The watermark is here; tells the calls that are remembered no more.
+    fn pass(&mut self, now: OccurredAt, screen: &mut Screen<'_>) -> Vec<CallId> {
         for past in self.ghosts.move_on(now) {
             screen.hide(&past);
         }
@@ -239,10 +264,12 @@ impl Calls {
         let yesterday = self.today.map(|today| today - 1);
         let counts = |row: &CallRow| yesterday.is_none_or(|yesterday| settings.day_of(row.started_at) >= yesterday);
         let row = row.filter(counts);
-        self.haunt(call, row.as_ref().and_then(presumed_end), screen);
-        screen.show(call, row.as_ref().map_or((None, None), |row| self.cards(row)));
-        if let Some(row) = row {
-            let counted = Counted::of(&row, waived, settings);
+        let reached = self.reached;
+        let shown = row.as_ref().filter(|row| Some(row.started_at) <= reached);
+        self.haunt(call, shown.and_then(presumed_end), screen);
+        screen.show(call, shown.map_or((None, None), |row| self.cards(row)));
+        if let Some(row) = &row {
+            let counted = Counted::of(row, waived, shown.is_none(), settings);
             self.count(call, &counted);
             self.by_start.entry(counted.day).or_default().insert(call.clone());
             if let Some(held) = self.held.get_mut(call) {
@@ -275,12 +302,18 @@ impl Calls {
     }
 
     fn count(&mut self, call: &CallId, counted: &Counted) {
-        counted.add_to(self.counters.entry(counted.day).or_default(), 1);
+        if counted.lies_ahead {
+            self.ahead.insert((counted.started_at, call.clone()));
+        } else {
+            counted.add_to(self.counters.entry(counted.day).or_default(), 1);
+        }
         self.link(call, counted, true);
     }
 
     fn uncount(&mut self, call: &CallId, counted: &Counted) {
-        if let Some(counters) = self.counters.get_mut(&counted.day) {
+        if counted.lies_ahead {
+            self.ahead.remove(&(counted.started_at, call.clone()));
+        } else if let Some(counters) = self.counters.get_mut(&counted.day) {
             counted.add_to(counters, -1);
             if *counters == Counters::default() {
                 self.counters.remove(&counted.day);
@@ -344,18 +377,19 @@ impl Caller {
 }
 
 impl Counted {
-    fn of(row: &CallRow, waived: bool, settings: &Settings) -> Self {
+    fn of(row: &CallRow, waived: bool, lies_ahead: bool, settings: &Settings) -> Self {
         let within = row.outcome == Outcome::Answered
             && row.wait_seconds.is_some_and(|seconds| seconds <= settings.service_level_seconds);
         Self {
             day: settings.day_of(row.started_at),
+            lies_ahead,
             inbound: row.counts_as_inbound(),
             outcome: row.outcome,
             within,
             started_at: row.started_at,
             answered: row.answered_at.is_some(),
             failed: row.outcome == Outcome::NoAnswer,
-            missed_at: if row.is_missed() && !waived { row.ended_at } else { None },
+            missed_at: if row.is_missed() && !waived && !lies_ahead { row.ended_at } else { None },
             exhausting: usize::try_from(settings.rules.attempts).ok().filter(|attempts| *attempts > 0),
             caller_key: row.caller.as_deref().and_then(|caller| settings.caller_key(caller)),
         }

@@ -71,6 +71,9 @@ pub struct LastEvent {
 pub struct Heard {
     /// `None` before the first fact that carries the provider's time.
     pub watermark: Option<Watermark>,
+    /// The latest moment that is here by the provider's events: as the watermark, but an event that carries no time of its own
+    /// counts too, at its arrival. What starts later lies ahead.
+    pub reached: Option<OccurredAt>,
     /// By producer; those that never sent anything are not there.
     pub producers: BTreeMap<Producer, LastEvent>,
 }
@@ -78,8 +81,14 @@ pub struct Heard {
 impl Heard {
     /// Takes in a fact; tells whose event it is.
     pub(super) fn join(&mut self, fact: &Fact) -> Option<Producer> {
-        Watermark::join(&mut self.watermark, fact);
+        let is_here = !is_far_ahead(fact);
+        if is_here {
+            Watermark::join(&mut self.watermark, fact);
+        }
         let producer = Producer::of(fact)?;
+        if is_here {
+            self.reached = self.reached.max(Some(fact.occurred_at));
+        }
         let event = LastEvent { received_at: fact.received_at, occurred_at: fact.occurred_at };
         let held = self.producers.entry(producer).or_insert(event);
         *held = event.max(*held);
@@ -87,12 +96,16 @@ impl Heard {
     }
 }
 
+/// One that lies too far ahead of its arrival says nothing of the provider's clock.
+fn is_far_ahead(fact: &Fact) -> bool {
+    fact.occurred_at.millis().saturating_sub(fact.received_at.micros().div_euclid(1000)) > FURTHEST_AHEAD_MILLIS
+}
+
 impl Watermark {
     /// The later of the two; of one moment, what arrived first. No order of facts matters. A fact that carries no time of
-    /// the provider's says nothing of the provider's clock, nor does one that lies too far ahead of its arrival.
+    /// the provider's says nothing of the provider's clock.
     fn join(held: &mut Option<Self>, fact: &Fact) {
-        let ahead = fact.occurred_at.millis().saturating_sub(fact.received_at.micros().div_euclid(1000));
-        if fact.occurred_at_from == OccurredAtFrom::Received || ahead > FURTHEST_AHEAD_MILLIS {
+        if fact.occurred_at_from == OccurredAtFrom::Received {
             return;
         }
         let told = Self { occurred_at: fact.occurred_at, received_at: fact.received_at };

@@ -21,7 +21,7 @@ use super::{
     problems,
 };
 use crate::{
-    app::App,
+    app::{App, Doors},
     liveness::EXPIRES,
     registrar::Claim,
     value::{self, Json},
@@ -49,8 +49,16 @@ async fn within(deadline: Duration, answer: impl Future<Output = Answer>) -> Res
     }
 }
 
+/// Refuses who presents no register key of any workspace: a stranger learns neither what a body lacks nor which slugs exist.
+fn known(app: &App, keys: &[String]) -> Result<(), Problem> {
+    // All are compared, so that the time tells nothing.
+    let opens = |any, doors: &Doors| intake::presents(keys, &doors.register) | any;
+    if app.workspaces.values().fold(false, opens) { Ok(()) } else { Err(problems::unauthorised()) }
+}
+
 /// The workspace, if it is one of ours and its register key was presented.
 fn admitted(app: &App, named: &str, keys: &[String]) -> Result<WorkspaceId, Problem> {
+    known(app, keys)?;
     let slug = WorkspaceId::new(named).map_err(|_| problems::unknown_workspace())?;
     let secrets = app.workspaces.get(&slug).ok_or_else(problems::unknown_workspace)?;
     if intake::presents(keys, &secrets.register) { Ok(slug) } else { Err(problems::unauthorised()) }
@@ -106,6 +114,7 @@ pub(super) async fn register(State(app): State<Shared>, request: Request) -> Res
     let deadline = app.config.ingest.deadline;
     within(deadline, async move {
         let keys = intake::keys(&request, None);
+        known(&app, &keys)?;
         let arrival = Arrival::read(&app, request, "/api/supervisor/register", None).await?;
         let members = object(&arrival)?;
         let named = text_member(&members, "workspace")?.unwrap_or_default();
@@ -179,6 +188,7 @@ pub(super) async fn heartbeat(State(app): State<Shared>, request: Request) -> Re
     let deadline = app.config.ingest.deadline;
     within(deadline, async move {
         let keys = intake::keys(&request, None);
+        known(&app, &keys)?;
         let arrival = Arrival::read(&app, request, "/api/supervisor/heartbeat", None).await?;
         let named = text_member(&object(&arrival)?, "workspace")?.unwrap_or_default();
         let workspace = admitted(&app, &named, &keys)?;

@@ -3,7 +3,7 @@
 //! `CallDuration` is the whole call and `Duration` the talk (3.5); both are kept as sent and the times derived.
 
 use helix_schemas::{
-    fact::{Body, CallParty, CallSummarised, ChainedAgent},
+    fact::{Body, CallParty, CallSummarised, ChainedAgent, OccurredAtFrom},
     id::NaturalKey,
     names::{AgentId, Did},
     time::OccurredAt,
@@ -38,6 +38,9 @@ struct Times {
     started_at: Option<OccurredAt>,
     answered_at: Option<OccurredAt>,
     ended_at: Option<OccurredAt>,
+    /// By these times; `None` where there are none, or the end that was sent lies before the start: one of the two is wrong,
+    /// and nobody knows which.
+    occurred_at: Option<OccurredAt>,
 }
 
 fn later(at: OccurredAt, seconds: i32) -> OccurredAt {
@@ -48,10 +51,12 @@ impl Times {
     fn of(data: &Fields<'_>, answered: Option<bool>, context: &Context) -> Self {
         let moment = |name| data.text(name).and_then(|text| time::moment(&text, context.zone));
         let seconds = |name| data.text(name).and_then(|text| time::seconds(&text));
-        let started_at = moment("starttime");
-        let ended_at = match (started_at, moment("endtime")) {
-            (Some(start), Some(end)) if end < start => seconds("callduration").map(|length| later(start, length)),
-            (_, end) => end,
+        let (started_at, sent_end) = (moment("starttime"), moment("endtime"));
+        let (ended_at, occurred_at) = match (started_at, sent_end) {
+            (Some(start), Some(end)) if end < start => {
+                (seconds("callduration").map(|length| later(start, length)), None)
+            }
+            (start, end) => (end, end.or(start)),
         };
         let answered_at = if answered == Some(true) {
             match (started_at, seconds("timetoanswer"), ended_at, seconds("duration")) {
@@ -62,7 +67,7 @@ impl Times {
         } else {
             None
         };
-        Self { started_at, answered_at, ended_at }
+        Self { started_at, answered_at, ended_at, occurred_at }
     }
 }
 
@@ -140,9 +145,9 @@ pub(super) fn normalise(event: &Event<'_>, context: &Context) -> Result<Normalis
     let phone = handler.or(agents.last()).and_then(|link| link.phone.clone());
     let status = data.text("status");
     let answered = answered(status.as_deref());
-    let Times { started_at, answered_at, ended_at } = Times::of(data, answered, context);
-    let (occurred_at, occurred_at_from) = match ended_at.or(started_at) {
-        Some(at) => (at, helix_schemas::fact::OccurredAtFrom::Event),
+    let Times { started_at, answered_at, ended_at, occurred_at } = Times::of(data, answered, context);
+    let (occurred_at, occurred_at_from) = match occurred_at {
+        Some(at) => (at, OccurredAtFrom::Event),
         None => event.moment(None, context),
     };
     let call_type = data.first_text(&["type", "calltype"]);

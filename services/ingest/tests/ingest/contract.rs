@@ -165,6 +165,24 @@ async fn a_heartbeat_needs_a_registration_and_redis() {
 }
 
 #[tokio::test]
+async fn a_stranger_learns_neither_what_a_registration_lacks_nor_which_workspaces_exist() {
+    let stage = unstarted();
+    for path in ["/api/supervisor/register", "/api/supervisor/heartbeat"] {
+        for body in ["{", r#"{"workspace":"ramaiah"}"#, r#"{"workspace":"nobody"}"#] {
+            for headers in
+                [vec![], vec![("x-helix-key", "a-wrong-key-that-nobody-has")], vec![("x-helix-key", ACCOUNT_KEY)]]
+            {
+                stage.send("POST", path, &headers, body).await.is_problem(401, "unauthorised");
+            }
+        }
+    }
+    for path in ["nobody/agents/agent.one", "ramaiah/agents/agent.one", "No%20Body/dids/1"] {
+        let path = format!("/api/supervisor/register/{path}");
+        stage.send("DELETE", &path, &[], "").await.is_problem(401, "unauthorised");
+    }
+}
+
+#[tokio::test]
 async fn a_registration_that_does_not_fit_is_refused() {
     let stage = unstarted();
     for body in [

@@ -330,6 +330,27 @@ fn a_time_that_cannot_be_read_is_none_and_tells_no_events_apart() {
     }
 }
 
+/// ozonetel.md 3.4. One of the two is wrong: who believed the start would be a day ahead, who believed the end perhaps years behind.
+#[test]
+fn a_summary_that_ends_before_it_starts_does_not_say_when_it_happened() {
+    let plain = read(&callback());
+    assert_eq!(
+        (plain.occurred_at_from, plain.occurred_at),
+        (OccurredAtFrom::Event, summary(&callback()).ended_at.unwrap())
+    );
+    let reversed = with(callback(), "StartTime", "2018-08-07 16:59:33");
+    let event = read(&reversed);
+    assert_eq!(
+        (event.occurred_at_from, event.occurred_at),
+        (OccurredAtFrom::Received, context(None).received_at.as_occurred())
+    );
+    let said = summary(&reversed);
+    let start = said.started_at.unwrap();
+    assert_eq!(said.ended_at.unwrap().millis(), start.millis() + 30_000, "what else it says stands");
+    let enveloped = json!({ "eventTime": "2018-08-06 17:00:04", "data": reversed });
+    assert_eq!(read(&enveloped).occurred_at_from, OccurredAtFrom::Envelope);
+}
+
 #[test]
 fn letter_case_changes_no_meaning() {
     for change in [str::to_ascii_lowercase, str::to_ascii_uppercase] {

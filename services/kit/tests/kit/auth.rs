@@ -8,6 +8,8 @@ use helix_kit::auth::{AuthError, Role, Verifier};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
+use crate::keys::IssuerKey;
+
 const OWN: &str = "helix";
 const PLATFORM: &str = "https://issuer.platform.example";
 
@@ -151,4 +153,121 @@ fn a_key_that_is_bound_to_a_workspace_signs_for_no_other() {
     // In our own set a key that cannot be used is a mistake, and nothing starts.
     let misnamed = with(bound.public(), "alg", json!("HS256"));
     assert!(Verifier::from_json(OWN, &set(&[misnamed])).unwrap_err().contains("p1"));
+}
+
+/// Trusts these keys of the platform's.
+fn trusting(entries: &[Value]) -> Verifier {
+    let verifier = Verifier::from_json(OWN, &set(&[])).unwrap().with_platform(PLATFORM, Some("helix"));
+    assert_eq!(verifier.trust_platform(&set(entries)), Ok(entries.len()));
+    verifier
+}
+
+fn for_us() -> Value {
+    with(claims(PLATFORM), "aud", json!("helix"))
+}
+
+#[test]
+fn tokens_by_rs256_and_es256_are_held_to_the_same_claims() {
+    for key in [IssuerKey::rsa("r1"), IssuerKey::ec("e1")] {
+        let mut unnamed = key.public();
+        unnamed.as_object_mut().unwrap().remove("alg");
+        for entry in [key.public(), unnamed] {
+            let taken = trusting(&[entry]).verify(&key.sign(&for_us())).unwrap();
+            assert_eq!((taken.sub.as_str(), taken.is_own), ("asha@platform.example", false));
+        }
+        let verifier = trusting(&[key.public()]);
+        // The platform's clock may differ from ours by half a minute, and a token lives by its clock.
+        assert_eq!(verifier.verify(&key.sign(&with(for_us(), "exp", json!(now() - 20)))).unwrap().exp, now() + 10);
+        for (claims, word) in [
+            (with(for_us(), "iss", json!("https://another.example")), "InvalidIssuer"),
+            (with(for_us(), "iss", json!(OWN)), "InvalidIssuer"),
+            (with(for_us(), "aud", json!("another")), "InvalidAudience"),
+            (claims(PLATFORM), "aud"),
+            (with(for_us(), "exp", json!(now() - 40)), "ExpiredSignature"),
+            (with(for_us(), "exp", Value::Null), "exp"),
+            (with(for_us(), "nbf", json!(now() + 40)), "ImmatureSignature"),
+            (with(for_us(), "sub", json!("")), "nobody"),
+        ] {
+            let told = refused(&verifier, &key.sign(&claims));
+            assert!(told.contains(word), "{} {word}: {told}", key.kid);
+        }
+    }
+}
+
+#[test]
+fn no_key_verifies_by_another_algorithm_than_the_one_it_is_for() {
+    let (rsa, ec) = (IssuerKey::rsa("r1"), IssuerKey::ec("e1"));
+    let verifier = trusting(&[rsa.public(), ec.public()]);
+    for key in [&rsa, &ec] {
+        for secret in key.public_texts() {
+            let header = Header { kid: Some(key.kid.clone()), ..Header::new(Algorithm::HS256) };
+            let forged = jsonwebtoken::encode(&header, &for_us(), &EncodingKey::from_secret(&secret)).unwrap();
+            assert!(refused(&verifier, &forged).contains("InvalidAlgorithm"), "{}", key.kid);
+        }
+        let signed = key.sign(&for_us());
+        let payload = signed.split('.').nth(1).unwrap();
+        for word in ["none", "None", "NONE", ""] {
+            let head = URL_SAFE_NO_PAD.encode(json!({ "alg": word, "kid": key.kid }).to_string());
+            for signature in ["", signed.rsplit('.').next().unwrap()] {
+                assert!(matches!(verifier.verify(&format!("{head}.{payload}.{signature}")), Err(AuthError::Token(_))));
+            }
+        }
+        // A signature of nothing but zeros.
+        let (text, _) = signed.rsplit_once('.').unwrap();
+        for length in [0, 64, 256] {
+            let forged = format!("{text}.{}", URL_SAFE_NO_PAD.encode(vec![0; length]));
+            assert!(refused(&verifier, &forged).contains("InvalidSignature"), "{} {length}", key.kid);
+        }
+    }
+    // By the right key, and not as its entry says.
+    for algorithm in [Algorithm::RS384, Algorithm::RS512, Algorithm::PS256] {
+        assert!(refused(&verifier, &rsa.sign_as(algorithm, &for_us())).contains("InvalidAlgorithm"));
+    }
+    // Under the other's name.
+    let renamed = |key: IssuerKey, kid: &str| IssuerKey { kid: kid.to_owned(), ..key };
+    assert!(refused(&verifier, &renamed(rsa, "e1").sign(&for_us())).contains("InvalidAlgorithm"));
+    assert!(refused(&verifier, &renamed(ec, "r1").sign(&for_us())).contains("InvalidAlgorithm"));
+    // A token that brings its own key is held to the one of that name that is trusted.
+    let stranger = IssuerKey::rsa("r1");
+    let jwk = serde_json::from_value(stranger.public()).unwrap();
+    let header = Header { kid: Some("r1".to_owned()), jwk: Some(jwk), ..Header::new(Algorithm::RS256) };
+    let forged = jsonwebtoken::encode(&header, &for_us(), &stranger.private).unwrap();
+    assert!(refused(&verifier, &forged).contains("InvalidSignature"));
+}
+
+#[test]
+fn a_key_that_is_too_weak_or_too_long_to_be_used_is_none() {
+    let good = IssuerKey::rsa("good");
+    let with_modulus = |kid: &str, n: &[u8]| {
+        let entry = with(good.public(), "kid", json!(kid));
+        with(entry, "n", json!(URL_SAFE_NO_PAD.encode(n)))
+    };
+    let weak = IssuerKey::rsa_of(1024, "weak").public();
+    let short = URL_SAFE_NO_PAD.decode(weak["n"].as_str().unwrap()).unwrap();
+    let padded = with_modulus("padded", &[vec![0; 128], short].concat());
+    let long = with_modulus("long", &[0xff; 513]);
+    for useless in [weak, padded, long] {
+        let verifier = Verifier::from_json(OWN, &set(&[])).unwrap();
+        assert_eq!(verifier.trust_platform(&set(&[useless.clone(), good.public()])), Ok(1), "{}", useless["kid"]);
+        assert!(Verifier::from_json(OWN, &set(&[useless])).unwrap_err().contains("4096 bits"));
+    }
+    // Whoever publishes an exponent of 1 says that the padded digest is its own signature.
+    let verifier = trusting(&[with(good.public(), "e", json!("AQ"))]);
+    assert!(refused(&verifier, &good.sign(&for_us())).contains("Invalid"));
+    // A point that is not on the curve.
+    let ec = IssuerKey::ec("e1");
+    let off = with(ec.public(), "x", json!(URL_SAFE_NO_PAD.encode([7; 32])));
+    assert!(verifier_takes_nothing(&off, &ec.sign(&for_us())));
+    // Taken back, all of them.
+    let verifier = trusting(&[good.public()]);
+    assert!(verifier.verify(&good.sign(&for_us())).is_ok());
+    verifier.distrust_platform();
+    assert!(matches!(verifier.verify(&good.sign(&for_us())), Err(AuthError::UnknownKey)));
+}
+
+/// Whether it is refused as an entry, or verifies nothing.
+fn verifier_takes_nothing(entry: &Value, token: &str) -> bool {
+    let verifier = Verifier::from_json(OWN, &set(&[])).unwrap().with_platform(PLATFORM, Some("helix"));
+    let _taken = verifier.trust_platform(&set(std::slice::from_ref(entry)));
+    verifier.verify(token).is_err()
 }

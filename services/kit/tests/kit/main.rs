@@ -8,6 +8,7 @@ mod alerts;
 mod auth;
 mod config;
 mod finish;
+mod keys;
 mod readiness;
 mod serve;
 mod source;

@@ -112,3 +112,43 @@ async fn a_spool_that_was_closed_needs_no_repair_and_refuses_what_comes_after() 
     let (again, highest) = Spool::open(folder.path(), LIMIT).unwrap();
     assert_eq!((numbers(&again).await, highest, again.fill().repairs), (vec![1], 1, 0));
 }
+
+#[tokio::test]
+async fn what_is_put_and_removed_at_once_is_counted_and_read_as_if_one_came_after_the_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, highest) = Spool::open(folder.path(), LIMIT).unwrap();
+    let (mut next, mut left) = (highest + 1, Vec::new());
+    for round in 0..60 {
+        let new: Vec<u64> = (next..next + 1 + round % 5).collect();
+        next += 1 + round % 5;
+        // Every other of those that are there, and at times one that is only just on its way.
+        let old: Vec<u64> =
+            left.iter().copied().step_by(2).chain(new.first().copied().filter(|_| round % 3 == 0)).collect();
+        let puts: Vec<_> = new.iter().map(|number| spool.put(*number, entry(*number)).unwrap()).collect();
+        let (removed, again, kept) = tokio::join!(spool.remove(old.clone()), spool.remove(old.clone()), all(puts));
+        removed.unwrap();
+        again.unwrap();
+        kept.into_iter().for_each(|kept| kept.unwrap());
+        left.extend(new);
+        left.retain(|number| !old.contains(number));
+        assert_eq!(numbers(&spool).await, left, "round {round}");
+        let fill = spool.fill();
+        assert_eq!((fill.records, fill.arriving), (left.len() as u64, 0), "round {round}");
+        assert_eq!(fill.oldest, (!left.is_empty()).then_some(1));
+        assert_eq!(fill.bytes == 0, left.is_empty());
+    }
+    spool.remove(left).await.unwrap();
+    let fill = spool.fill();
+    assert_eq!((fill.records, fill.arriving, fill.bytes, fill.oldest), (0, 0, 0, None));
+    spool.close().await.unwrap();
+    let (again, _) = Spool::open(folder.path(), LIMIT).unwrap();
+    assert!(numbers(&again).await.is_empty());
+}
+
+async fn all(puts: Vec<helix_kit::spool::Put>) -> Vec<Result<(), SpoolError>> {
+    let mut kept = Vec::new();
+    for put in puts {
+        kept.push(put.kept().await);
+    }
+    kept
+}

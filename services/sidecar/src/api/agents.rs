@@ -63,7 +63,8 @@ struct Today {
     handled: i64,
 }
 
-/// $1 workspace, $2 and $3 the day, $4 now, $5 the one agent. The last interval that began before the day reaches into it.
+/// $1 workspace, $2 and $3 the day, $4 now, $5 the one agent. The last interval that began before the day reaches into it. No second
+/// counts that has not passed: `least` passes over null, and of two ends that lie ahead takes neither.
 const LIST: &str = "
 select a.agent_id, a.name, a.state, a.since, a.reason, a.call_id, a.mode, a.presumed,
        t.signed_in_seconds, t.ready_seconds, t.ringing_seconds, t.on_call_seconds, t.wrap_up_seconds, t.paused_seconds
@@ -81,7 +82,7 @@ cross join lateral (
            coalesce(sum(s.seconds) filter (where s.state = 'paused'), 0)::bigint as paused_seconds
     from (
         select i.state,
-               greatest(0, floor(date_part('epoch', least(coalesce(i.ended_at, $4), $3)))::bigint
+               greatest(0, floor(date_part('epoch', least(i.ended_at, $4, $3)))::bigint
                            - floor(date_part('epoch', greatest(i.started_at, $2)))::bigint) as seconds
         from read.agent_intervals i
         where i.workspace_id = $1 and i.agent_id = a.agent_id and i.started_at >= reaching.at and i.started_at < $3
@@ -211,7 +212,7 @@ struct Disposition {
 
 /// $1 workspace, $2 agent, $3 and $4 the day, $5 now.
 const STATES: &str = "
-select i.state, sum(greatest(0, floor(date_part('epoch', least(coalesce(i.ended_at, $5), $4)))::bigint
+select i.state, sum(greatest(0, floor(date_part('epoch', least(i.ended_at, $5, $4)))::bigint
                               - floor(date_part('epoch', greatest(i.started_at, $3)))::bigint))::bigint as seconds
 from read.agent_intervals i
 where i.workspace_id = $1 and i.agent_id = $2 and i.started_at < $4

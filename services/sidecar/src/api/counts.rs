@@ -70,7 +70,7 @@ macro_rules! with_wrap_ups {
         concat!(
             "with wrapped as (
                 select i.call_id, i.agent_id,
-                       sum(greatest(0, floor(date_part('epoch', coalesce(i.ended_at, $9)))::bigint
+                       sum(greatest(0, floor(date_part('epoch', least(i.ended_at, $9)))::bigint
                                        - floor(date_part('epoch', i.started_at))::bigint))::bigint as seconds
                 from read.agent_intervals i
                 where i.workspace_id = $1 and i.state = 'wrap_up' and i.call_id is not null

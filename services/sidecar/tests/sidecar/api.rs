@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{TimeDelta, Utc};
 use helix_clickhouse::ClickHouseStore;
-use helix_fold::settings::Settings;
+use helix_fold::settings::{Settings, Tz};
 use helix_kit::secret::Secret;
 use helix_runtime::Store as _;
 use helix_schemas::{fact::AgentState, names::WorkspaceId, registry::Registry, topics};
@@ -389,10 +390,37 @@ async fn an_agent_s_day_is_told_in_intervals_sessions_and_figures_that_add_up() 
 }
 
 #[tokio::test]
+async fn a_state_that_ends_ahead_of_its_time_counts_no_second_that_has_not_passed() {
+    let mut hospital = Hospital::open().await;
+    let mut facts = hospital.facts.clone();
+    let begun = Utc::now();
+    facts.start = begun.timestamp_millis();
+    let tomorrow = 20 * 3600;
+    let story = [
+        facts.state("agent.one", -60, AgentState::Ready, None),
+        facts.state("agent.one", tomorrow, AgentState::Paused, Some("tea")),
+    ];
+    hospital.records.feed(&story).await;
+    let moments = [-60, 0, tomorrow].map(|second| begun + TimeDelta::seconds(second));
+    let dates = moments.map(|at| at.with_timezone(&Tz::Asia__Kolkata).date_naive().to_string());
+    let (mut signed_in, mut idle) = (0, 0);
+    for date in BTreeSet::from(dates) {
+        let day = hospital.get(&format!("/api/agents/agent.one/performance?date={date}")).await;
+        signed_in += day["signedInSeconds"].as_i64().unwrap();
+        idle += day["occupancy"]["denominator"].as_i64().unwrap();
+    }
+    let passed = (Utc::now() - moments[0]).num_seconds() + 1;
+    assert_eq!(signed_in, idle);
+    assert!((59..=passed).contains(&idle), "{idle} of {passed} s");
+    let listed = hospital.get("/api/agents").await["agents"][0]["today"]["readySeconds"].as_i64().unwrap();
+    assert!(listed <= passed + 1, "{listed} of {passed} s");
+}
+
+#[tokio::test]
 async fn the_agents_list_has_the_present_and_today_s_seconds() {
     let mut hospital = Hospital::open().await;
     // From this day's first second on, so that it is today whenever the test runs.
-    let local_day = (chrono::Utc::now().timestamp() + 19_800).div_euclid(86_400) * 86_400 - 19_800;
+    let local_day = (Utc::now().timestamp() + 19_800).div_euclid(86_400) * 86_400 - 19_800;
     let facts = crate::support::Facts { start: local_day * 1000, ..hospital.facts.clone() };
     hospital
         .records
@@ -408,7 +436,7 @@ async fn the_agents_list_has_the_present_and_today_s_seconds() {
         ])
         .await;
     let list = hospital.get("/api/agents").await;
-    let as_of: chrono::DateTime<chrono::Utc> = list["asOf"].as_str().unwrap().parse().unwrap();
+    let as_of: chrono::DateTime<Utc> = list["asOf"].as_str().unwrap().parse().unwrap();
     assert_eq!(
         list["agents"][0],
         json!({

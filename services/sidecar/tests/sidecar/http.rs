@@ -50,8 +50,16 @@ async fn a_sign_in_gives_a_token_that_opens_the_board() {
     let board: Value =
         world.get("/api/supervisor/board", session["token"].as_str().unwrap()).await.json().await.unwrap();
     assert_eq!(board["workspace"], WORKSPACE);
-    let agent: Value = login("agent@ramaiah.example", PASSWORD).await.unwrap().json().await.unwrap();
-    assert_eq!(agent["agentId"], "agent.one");
+    // Whatever the content type says, and where there is none.
+    let credentials = json!({"email": "agent@ramaiah.example", "password": PASSWORD}).to_string();
+    for content_type in [None, Some("text/plain")] {
+        let request = world.http.post(world.url("/api/auth/login")).body(credentials.clone());
+        let request = content_type.into_iter().fold(request, |request, told| request.header("content-type", told));
+        let agent: Value = request.send().await.unwrap().json().await.unwrap();
+        assert_eq!(agent["agentId"], "agent.one", "{content_type:?}");
+    }
+    let nothing = world.http.post(world.url("/api/auth/login")).send().await.unwrap();
+    assert_eq!(problem(nothing).await, (400, "login_malformed".to_owned()));
     assert_eq!(problem(login("nobody@ramaiah.example", PASSWORD).await.unwrap()).await.0, 401);
     for _ in 0..5 {
         assert_eq!(problem(login("supervisor@ramaiah.example", "wrong").await.unwrap()).await.1, "sign_in_refused");

@@ -15,8 +15,14 @@ mod engine;
 mod figures;
 mod hospital;
 mod http;
+mod https;
+mod issuer;
+#[path = "../../../kit/tests/kit/keys.rs"]
+mod keys;
+mod load;
 mod measure;
 mod platform;
+mod quiet;
 mod roles;
 #[allow(dead_code)] // The tests of the Postgres store need more of it.
 #[path = "../../../../projections/postgres/tests/postgres/server.rs"]

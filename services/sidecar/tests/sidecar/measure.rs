@@ -1,10 +1,12 @@
-//! How long the API takes over many records: `cargo test -p helix-sidecar -- --ignored --nocapture measure`.
+//! How long the API takes over many records, and what the audit journal adds to an answer:
+//! `cargo test -p helix-sidecar -- --ignored --nocapture measure`.
 
 use std::time::{Duration, Instant};
 
+use helix_kit::auth::Role;
 use sqlx::Executor as _;
 
-use crate::hospital::Hospital;
+use crate::hospital::{Broker, Hospital};
 
 /// 500 agents, ten days of 200 intervals each, 20,000 calls a day, each tenth missed.
 const RECORDS: &str = "
@@ -61,12 +63,78 @@ async fn answers_over_many_records() {
         let mut times: Vec<Duration> = Vec::new();
         for _ in 0..7 {
             let begun = Instant::now();
-            let admin = hospital.token(helix_kit::auth::Role::Admin);
+            let admin = hospital.token(Role::Admin);
             let (status, _) = hospital.ask(reqwest::Method::GET, &path, &admin, None).await;
             assert!(status.is_success() || path.contains("by=agent"), "{path}: {status}");
             times.push(begun.elapsed());
         }
         times.sort();
         println!("{path}: median {:?}, slowest {:?}", times[3], times[6]);
+    }
+}
+
+/// 5,000 calls of a day.
+const CALLS: &str = "
+insert into read.calls (workspace_id, call_id, direction, outcome, caller, did, skill, agent_id, agent_ids, started_at,
+                        answered_at, ended_at, wait_seconds, talk_seconds, presumed, conflicts)
+select 'ramaiah', 'c' || i, 'inbound', 'answered', '91984501' || i, '918041763400', 'General', 'agent.1',
+       array['agent.1'], now() - i * interval '17 s', now() - i * interval '17 s', now(), i % 40, 60, false, '{}'
+from generate_series(1, 5000) i;
+analyze;";
+
+const ASKED: usize = 2000;
+
+/// Who asks, and whether an answer is written down before it is given.
+const ASKERS: [(&str, Role, bool); 3] = [
+    ("shows no number, nothing to write down", Role::Analyst, false),
+    ("shows numbers, each by another person: each is written down", Role::Supervisor, true),
+    ("shows numbers to the same person again: nothing to write down", Role::Supervisor, false),
+];
+
+/// Middle and last hundredth of as many answers, by as many clients at once.
+async fn answered(hospital: &Hospital, clients: usize, tokens: &[String]) -> (Duration, Duration, Duration) {
+    let begun = Instant::now();
+    let asking = tokens.chunks(tokens.len() / clients).map(|tokens| async move {
+        let mut times = Vec::with_capacity(tokens.len());
+        for token in tokens {
+            let begun = Instant::now();
+            let (status, _) = hospital.ask(reqwest::Method::GET, "/api/calls", token, None).await;
+            assert!(status.is_success(), "{status}");
+            times.push(begun.elapsed());
+        }
+        times
+    });
+    let mut times: Vec<Duration> = futures_util::future::join_all(asking).await.concat();
+    times.sort();
+    (times[times.len() / 2], times[times.len() * 99 / 100], begun.elapsed())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn what_the_audit_journal_costs_an_answer_that_shows_numbers() {
+    let broker = Broker::start().await;
+    let hospital = Hospital::open_on(&broker).await;
+    hospital.records.database.administrator().await.execute(CALLS).await.unwrap();
+    let mut person = 0;
+    for clients in [1, 50] {
+        for _ in 0..3 {
+            for (what, role, differs) in ASKERS {
+                let asked = if clients == 1 { ASKED / 10 } else { ASKED };
+                let tokens: Vec<String> = (0..asked)
+                    .map(|_| {
+                        person += usize::from(differs);
+                        hospital.stage.token_of(&format!("person{person}@example.org"), role)
+                    })
+                    .collect();
+                let (middle, late, took) = answered(&hospital, clients, &tokens).await;
+                println!("{clients} clients, {asked} answers in {took:.2?}, p50 {middle:.2?}, p99 {late:.2?}: {what}");
+                if differs {
+                    let begun = Instant::now();
+                    // There is nothing else in this log.
+                    broker.until(move |facts| facts.len() >= person).await;
+                    println!("  all of it in the log {:.2?} later", begun.elapsed());
+                }
+            }
+        }
     }
 }

@@ -9,7 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{Router, http::StatusCode, routing::get};
+use axum::{
+    Router,
+    http::StatusCode,
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::Utc;
 use ed25519_dalek::{Signer as _, SigningKey};
@@ -24,21 +29,24 @@ use crate::{
 const ISSUER: &str = "https://issuer.platform.example";
 const AUDIENCE: &str = "helix";
 
+/// What the platform's server of keys answers.
+type Answer = Box<dyn Fn() -> Response + Send>;
+
 /// The platform's server of keys.
-struct Platform {
+pub struct Platform {
     address: SocketAddr,
-    answer: Arc<Mutex<(StatusCode, String)>>,
+    answer: Arc<Mutex<Answer>>,
     asked: Arc<AtomicUsize>,
 }
 
 impl Platform {
-    async fn serve(keys: &[Value]) -> Self {
-        let answer = Arc::new(Mutex::new((StatusCode::OK, json!({ "keys": keys }).to_string())));
+    pub async fn serve(keys: &[Value]) -> Self {
+        let answer = Arc::new(Mutex::new(said(StatusCode::OK, json!({ "keys": keys }).to_string())));
         let asked = Arc::<AtomicUsize>::default();
         let (told, counted) = (answer.clone(), asked.clone());
         let handler = move || async move {
             counted.fetch_add(1, Ordering::SeqCst);
-            told.lock().unwrap().clone()
+            (told.lock().unwrap())()
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -47,19 +55,27 @@ impl Platform {
         Self { address, answer, asked }
     }
 
-    fn say(&self, status: StatusCode, body: impl Into<String>) {
-        *self.answer.lock().unwrap() = (status, body.into());
+    pub fn url(&self) -> String {
+        format!("http://{}/keys", self.address)
     }
 
-    fn publish(&self, keys: &[Value]) {
+    pub fn answer(&self, answer: impl Fn() -> Response + Send + 'static) {
+        *self.answer.lock().unwrap() = Box::new(answer);
+    }
+
+    fn say(&self, status: StatusCode, body: impl Into<String>) {
+        *self.answer.lock().unwrap() = said(status, body.into());
+    }
+
+    pub fn publish(&self, keys: &[Value]) {
         self.say(StatusCode::OK, json!({ "keys": keys }).to_string());
     }
 
-    fn asked(&self) -> usize {
+    pub fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
     }
 
-    async fn until_asked(&self, times: usize) {
+    pub async fn until_asked(&self, times: usize) {
         let begun = Instant::now();
         while self.asked() < times {
             assert!(begun.elapsed() < Duration::from_secs(10), "it was asked {} times", self.asked());
@@ -68,7 +84,11 @@ impl Platform {
     }
 }
 
-fn claims() -> Value {
+fn said(status: StatusCode, body: String) -> Answer {
+    Box::new(move || (status, body.clone()).into_response())
+}
+
+pub fn claims() -> Value {
     let now = Utc::now().timestamp();
     json!({
         "iss": ISSUER, "aud": AUDIENCE, "sub": "asha@platform.example", "workspace": WORKSPACE, "role": "supervisor",
@@ -84,7 +104,7 @@ fn signed(kid: &str, key: &SigningKey, claims: &Value) -> String {
 }
 
 /// A sidecar that trusts the platform.
-struct World {
+pub struct World {
     _redis: TestRedis,
     stage: Stage,
     running: Running,
@@ -92,10 +112,14 @@ struct World {
 }
 
 impl World {
-    async fn trusting(platform: &Platform, refresh: Duration) -> Self {
+    pub async fn trusting(platform: &Platform, refresh: Duration) -> Self {
+        Self::trusting_at(platform.url(), refresh).await
+    }
+
+    pub async fn trusting_at(url: String, refresh: Duration) -> Self {
         let redis = TestRedis::start();
         let mut stage = Stage::set(&redis.url()).await;
-        stage.config.auth.platform.url = format!("http://{}/keys", platform.address);
+        stage.config.auth.platform.url = url;
         stage.config.auth.platform.issuer = ISSUER.to_owned();
         stage.config.auth.platform.audience = AUDIENCE.to_owned();
         stage.config.auth.platform.refresh = refresh;
@@ -103,7 +127,7 @@ impl World {
         Self { _redis: redis, stage, running, http: reqwest::Client::new() }
     }
 
-    async fn ask(&self, token: &str) -> (u16, Value) {
+    pub async fn ask(&self, token: &str) -> (u16, Value) {
         let request = self.http.get(format!("{}/api/workspace", self.running.url)).bearer_auth(token);
         let response = request.send().await.unwrap();
         let (status, retry) = (response.status().as_u16(), response.headers().contains_key("retry-after"));
@@ -111,18 +135,32 @@ impl World {
         (status, response.json().await.unwrap())
     }
 
-    async fn refusal(&self, token: &str) -> (u16, String) {
+    pub async fn refusal(&self, token: &str) -> (u16, String) {
         let (status, body) = self.ask(token).await;
         (status, body["code"].as_str().unwrap_or_default().to_owned())
     }
 
-    fn own_token(&self) -> String {
+    pub fn own_token(&self) -> String {
         self.stage.token_of("someone@example.org", helix_kit::auth::Role::Admin)
+    }
+
+    /// Why the keys are not fetched, once that is told.
+    pub async fn until_degraded(&self) -> String {
+        let begun = Instant::now();
+        loop {
+            let answer = self.http.get(format!("{}/readyz", self.running.url)).send().await.unwrap();
+            let said: Value = answer.json().await.unwrap();
+            if let Some(reason) = said["degraded"]["platform keys"].as_str() {
+                return reason.to_owned();
+            }
+            assert!(begun.elapsed() < Duration::from_secs(10), "{said}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 
-const RARELY: Duration = Duration::from_secs(600);
-const OFTEN: Duration = Duration::from_millis(50);
+pub const RARELY: Duration = Duration::from_secs(600);
+pub const OFTEN: Duration = Duration::from_millis(50);
 
 #[tokio::test]
 async fn a_token_of_the_platform_s_issuer_opens_the_api_and_new_keys_are_found_by_asking_once() {
@@ -199,9 +237,7 @@ async fn an_issuer_that_is_away_or_talks_nonsense_takes_nothing_from_anybody() {
     // Nobody can say whether this one is good.
     let unknown = world.refusal(&signed("p2", &key, &claims())).await;
     assert_eq!(unknown, (503, "component_down".to_owned()));
-    let readyz = |world: &World| world.http.get(format!("{}/readyz", world.running.url)).send();
-    let said: Value = readyz(&world).await.unwrap().json().await.unwrap();
-    assert!(said["degraded"]["platform keys"].is_string(), "{said}");
+    assert!(world.until_degraded().await.ends_with("the last one holds"));
     platform.publish(&[public_key("p2", &key)]);
     platform.until_asked(platform.asked() + 2).await;
     let begun = Instant::now();
@@ -220,6 +256,7 @@ async fn a_sidecar_starts_without_the_issuer_and_lets_its_own_people_in() {
     let token = signed("p1", &key, &claims());
     assert_eq!(world.ask(&world.own_token()).await.0, 200);
     assert_eq!(world.refusal(&token).await, (503, "component_down".to_owned()));
+    assert!(world.until_degraded().await.ends_with("none of its keys is trusted"));
     assert_eq!(world.refusal("nonsense").await, (401, "token_invalid".to_owned()));
     platform.publish(&[public_key("p1", &key)]);
     let begun = Instant::now();

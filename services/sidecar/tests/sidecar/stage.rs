@@ -85,6 +85,12 @@ impl Stage {
         self.sign(person, WORKSPACE, role, None, Duration::from_secs(3600))
     }
 
+    /// A token of an agent who is somebody in particular.
+    pub fn token_of_agent(&self, agent: &str) -> String {
+        let person = format!("{agent}@example.org");
+        self.sign(&person, WORKSPACE, Role::Agent, Some(agent), Duration::from_secs(3600))
+    }
+
     fn sign(&self, person: &str, workspace: &str, role: Role, agent: Option<&str>, lifetime: Duration) -> String {
         let key = self.folder.path().join(format!("{workspace}.pem"));
         let signer = Signer::from_file(&self.config.auth.issuer, &sidecar_kid(workspace), &key).unwrap();

@@ -89,6 +89,8 @@ async fn a_wiped_redis_gives_every_client_a_new_snapshot() {
     let token = world.supervisor();
     let mut events = world.events(&token, None).await;
     let first = events.next_named("snapshot").await;
+    let mut own = world.events(&world.stage.token(WORKSPACE, Role::Agent, Some("agent.two")), None).await;
+    assert_eq!(own.next_named("snapshot").await.data["agents"], serde_json::json!([]));
     world.redis.command(&["FLUSHALL"]).await;
     let mut again = Feeder::acquire(store(&world.redis.url(), WORKSPACE), Log::default()).await;
     again.feed(&[facts.state("agent.two", 1, AgentState::Ready, None)]).await.unwrap();
@@ -102,6 +104,9 @@ async fn a_wiped_redis_gives_every_client_a_new_snapshot() {
     };
     assert_eq!(snapshot.data["agents"][0]["agentId"], "agent.two");
     assert_ne!(first.id.split('-').next(), snapshot.id.split('-').next());
+    let mut copy = Copy::of(&own.next_named("snapshot").await.data);
+    again.feed(&[facts.state("agent.two", 5, AgentState::Paused, None)]).await.unwrap();
+    copy.apply(&own.next_named("delta").await.data);
 }
 
 #[tokio::test]
