@@ -44,7 +44,8 @@ pub(crate) async fn caught_up(stack: &Stack) -> Result<()> {
     until(Duration::from_secs(90), "the projectors have caught up", async || {
         let standings = ends()?;
         let standings = standings.as_array().context("standings")?;
-        let standings = standings.iter().filter(|one| one["projection"] != "postgres.standby");
+        let standby = |one: &&Value| one["projection"].as_str().is_some_and(|name| name.ends_with(".standby"));
+        let standings = standings.iter().filter(|one| !standby(one));
         let behind: Vec<&Value> = standings.filter(|one| one["lag"] != 0).collect();
         seen = format!("behind: {behind:?}");
         Ok(behind.is_empty())
@@ -242,6 +243,102 @@ pub(crate) async fn a_changed_row_is_found_and_a_rebuild_mends_it(stack: &Stack)
     Ok(())
 }
 
+/// Traffic for longer than it is needed; it is ended then.
+const TRAFFIC: [&str; 13] = [
+    "simulate",
+    "--agents",
+    "8",
+    "--calls-per-hour",
+    "240",
+    "--hours",
+    "10",
+    "--speed",
+    "100",
+    "--seed",
+    "8",
+    "--start",
+    "2026-05-06T08:00:00",
+];
+
+pub(crate) async fn clickhouses_facts_are_rebuilt_under_traffic_exchanged_and_brought_back(stack: &Stack) -> Outcome {
+    caught_up(stack).await?;
+    let config = stack.config();
+    let no_standby = cli::run(&config, &["projection", "diff", "clickhouse"])?;
+    ensure!(no_standby.status.code() == Some(2), "a diff without a standby ended with {}", no_standby.status);
+    let flipped = stack
+        .clickhouse(
+            "select toString(fact_id) from helix.facts where workspace_id = 'global' and disposition != '' limit 1",
+        )
+        .await?;
+    let flip = format!(
+        "alter table helix.facts update disposition = 'tampered' where fact_id = '{}' settings mutations_sync = 2",
+        flipped.trim()
+    );
+    stack.clickhouse(&flip).await?;
+    let mut traffic =
+        Command::new(cli::binary()?).arg("--config").arg(&config).args(TRAFFIC).stdout(Stdio::null()).spawn()?;
+    let exchanged = exchanged_and_brought_back(stack, flipped.trim()).await;
+    let over = traffic.try_wait()?.is_some();
+    traffic.kill()?;
+    traffic.wait()?;
+    exchanged?;
+    ensure!(!over, "the traffic ended before the exchanges: make it longer");
+    caught_up(stack).await?;
+    clickhouse_verified(stack, 0)?;
+    cli::succeed(&config, &["projection", "discard", "clickhouse"])?;
+
+    // One hospital's facts alone.
+    stack.clickhouse("delete from helix.facts where workspace_id = 'ramaiah' and kind = 'CallEnded'").await?;
+    clickhouse_verified(stack, 1)?;
+    cli::succeed(&config, &["projection", "rebuild", "clickhouse", "--workspace", "ramaiah", "--cut-over"])?;
+    caught_up(stack).await?;
+    clickhouse_verified(stack, 0)?;
+    cli::succeed(&config, &["projection", "discard", "clickhouse"])?;
+    Ok(())
+}
+
+fn clickhouse_verified(stack: &Stack, expected: i32) -> Outcome {
+    let output = cli::run(&stack.config(), &["audit", "verify", "--projection", "clickhouse", "--json"])?;
+    ensure!(output.status.code() == Some(expected), "{}", String::from_utf8_lossy(&output.stdout));
+    Ok(())
+}
+
+/// While facts come.
+async fn exchanged_and_brought_back(stack: &Stack, flipped: &str) -> Outcome {
+    let config = stack.config();
+    let before = stack.clickhouse_progress().await?.values().sum::<i64>();
+    until(Duration::from_secs(30), "there is traffic", async || {
+        Ok(stack.clickhouse_progress().await?.values().sum::<i64>() > before)
+    })
+    .await?;
+
+    // Beside the live table, compared with it, with the fact behind the row that differs.
+    cli::succeed(&config, &["projection", "rebuild", "clickhouse"])?;
+    let output = cli::run(&config, &["projection", "diff", "clickhouse", "--json"])?;
+    ensure!(output.status.code() == Some(1), "diff ended with {}", output.status);
+    let diff: Value = serde_json::from_slice(&output.stdout)?;
+    let rows = diff["rows"].as_array().context("rows")?;
+    ensure!(rows.len() == 1 && rows[0]["difference"]["columns"] == json!(["disposition"]), "{diff}");
+    ensure!(rows[0]["facts"][0]["id"] == flipped && rows[0]["facts"][0]["kind"] == "CallSummarised", "{diff}");
+    let listed = cli::succeed(&config, &["projection", "list"])?;
+    ensure!(listed.contains("clickhouse.standby"), "{listed}");
+
+    // Somebody else is at it.
+    let mut other = stack.postgres.acquire().await?;
+    let lock = "select pg_advisory_lock(hashtextextended('helix.generations.clickhouse', 0))";
+    sqlx::query(lock).execute(&mut *other).await?;
+    let refused = cli::run(&config, &["projection", "cut-over", "clickhouse"])?;
+    ensure!(refused.status.code() == Some(2), "a second operator's cut-over ended with {}", refused.status);
+    sqlx::query("select pg_advisory_unlock_all()").execute(&mut *other).await?;
+
+    // Exchanged, back again, and exchanged once more, while facts come.
+    for (verb, expected) in [("cut-over", 0), ("cut-back", 1), ("cut-back", 0)] {
+        cli::succeed(&config, &["projection", verb, "clickhouse"])?;
+        clickhouse_verified(stack, expected)?;
+    }
+    Ok(())
+}
+
 /// A record that is no fact, under a key of ramaiah's.
 fn append_poison(stack: &Stack, value: &[u8]) -> Result<()> {
     let brokers = stack.env("HELIX_KAFKA_BROKERS");
@@ -324,6 +421,36 @@ pub(crate) async fn a_paused_projection_rests_and_goes_on(stack: &Stack) -> Outc
 async fn postgres_progress(stack: &Stack) -> Result<i64> {
     let sum = "select sum(next_offset)::bigint from helix.projection_progress where projection = 'postgres'";
     Ok(sqlx::query_scalar(sum).fetch_one(&stack.postgres).await?)
+}
+
+pub(crate) async fn clickhouses_projection_rests_and_goes_on_too(stack: &Stack) -> Outcome {
+    caught_up(stack).await?;
+    let config = stack.config();
+    cli::succeed(&config, &["projection", "pause", "clickhouse"])?;
+    let told = cli::succeed(&config, &["projection", "list", "--json"])?;
+    let standings: Vec<Value> = serde_json::from_str(&told)?;
+    let paused = |one: &Value| one["projection"] == "clickhouse" && one["paused"] == true;
+    ensure!(standings.iter().any(paused), "{told}");
+    until(Duration::from_secs(20), "the projector rests", async || {
+        let metrics = stack.metrics("project-clickhouse").await?;
+        Ok(metrics.lines().any(|line| line.starts_with("helix_projector_paused") && line.ends_with(" 1")))
+    })
+    .await?;
+    let before = (postgres_progress(stack).await?, stack.clickhouse_progress().await?);
+    let at = "2026-05-05 09:06:00";
+    let event = json!({"eventType": "Agent", "eventTime": at, "username": "demo_user", "data": {"action": "release",
+        "agentUniqeId": 100_007, "agentId": "agent.one", "agentMode": "INBOUND", "eventTime": at}});
+    let (status, _) = stack
+        .post("/api/supervisor/agent-event", stack.env("HELIX_INGEST_KEY"), "application/json", event.to_string())
+        .await?;
+    ensure!(status == 202);
+    until(Duration::from_secs(20), "postgres has the fact", async || Ok(postgres_progress(stack).await? > before.0))
+        .await?;
+    ensure!(stack.clickhouse_progress().await? == before.1, "a paused projection moved");
+    cli::succeed(&config, &["projection", "resume", "clickhouse"])?;
+    caught_up(stack).await?;
+    ensure!(stack.clickhouse_progress().await? != before.1);
+    Ok(())
 }
 
 pub(crate) async fn an_export_can_be_checked_by_its_manifest(stack: &Stack) -> Outcome {

@@ -199,7 +199,7 @@ impl Stack {
         Ok(())
     }
 
-    /// Where ClickHouse's projector stands, by partition.
+    /// Where ClickHouse's projector stands, by partition: whichever generation is live.
     ///
     /// # Errors
     /// Where ClickHouse does not answer.
@@ -207,7 +207,10 @@ impl Stack {
         let text = self
             .clickhouse(
                 "select partition, argMax(next_offset, (epoch, next_offset)) from helix.projection_progress
-                 where projection = 'clickhouse' and topic = 'telephony.facts' group by partition format TSV",
+                 where projection = (
+                     select ifNull(nullIf(JSONExtractString(comment, 'generation'), ''), 'clickhouse')
+                     from system.tables where database = 'helix' and name = 'facts')
+                   and topic = 'telephony.facts' group by partition format TSV",
             )
             .await?;
         let pair = |line: &str| -> Result<(i64, i64)> {

@@ -5,20 +5,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use helix_runtime::Position;
 use helix_schemas::fact::Fact;
 use serde_json::{Map, Value};
 
 use crate::{
     client::{ClickHouseError, Database, Options},
+    generation::{FACTS, FACTS_STANDBY, Label, Labels},
     progress::ProgressTable,
     row::{Coordinates, FactRow},
-    store::PROJECTION,
 };
 
 const WHAT: &str = "the audit's reading of facts";
 
 /// Instants as numbers and bytes as hex, like [`expected`] writes them.
-const READ: &str = "
+const COLUMNS: &str = "
 SELECT * REPLACE (
     toUnixTimestamp64Milli(occurred_at) AS occurred_at,
     toUnixTimestamp64Micro(received_at) AS received_at,
@@ -27,11 +28,9 @@ SELECT * REPLACE (
     toUnixTimestamp64Milli(ended_at) AS ended_at,
     toUnixTimestamp64Milli(effective_at) AS effective_at,
     lower(hex(raw)) AS raw
-)
-FROM {database}.facts
-WHERE log_topic = ? AND log_partition = ? AND log_offset >= ? AND log_offset < ?
-ORDER BY log_offset
-SETTINGS output_format_json_quote_64bit_integers = 0";
+)";
+
+const NUMBERS: &str = "SETTINGS output_format_json_quote_64bit_integers = 0";
 
 /// A stored row: its columns, and the two that say where its fact lies.
 #[derive(Debug, Clone)]
@@ -42,7 +41,17 @@ pub struct StoredFact {
     pub columns: Map<String, Value>,
 }
 
+/// Where a generation stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standings {
+    /// The name under which it keeps its progress: another one after an exchange.
+    pub generation: String,
+    /// Where each partition stands that was ever held; without what is parked.
+    pub positions: BTreeMap<i32, Position>,
+}
+
 /// Reads what is stored, for proof.
+#[derive(Clone)]
 pub struct Audit {
     database: Database,
 }
@@ -62,14 +71,29 @@ impl Audit {
         Ok(Self { database: Database::new(options)? })
     }
 
-    /// The next offset of each of these partitions; one that was never held is missing.
+    /// Where the live generation stands.
     ///
     /// # Errors
     /// [`ClickHouseError`].
-    pub async fn progress(&self, topic: &str, partitions: &[i32]) -> Result<BTreeMap<i32, i64>, ClickHouseError> {
-        let table = ProgressTable { database: &self.database, projection: PROJECTION, topic };
-        let held = table.read(partitions).await?;
-        Ok(held.into_iter().map(|(partition, at)| (partition, at.next_offset.0)).collect())
+    pub async fn standings(&self, topic: &str) -> Result<Standings, ClickHouseError> {
+        self.standings_of(&Labels::read(&self.database).await?.live, FACTS, topic).await
+    }
+
+    /// Where the standby stands, if there is one.
+    ///
+    /// # Errors
+    /// [`ClickHouseError`].
+    pub async fn standby_standings(&self, topic: &str) -> Result<Option<Standings>, ClickHouseError> {
+        match Labels::read(&self.database).await?.standby {
+            Some(label) => Ok(Some(self.standings_of(&label, FACTS_STANDBY, topic).await?)),
+            None => Ok(None),
+        }
+    }
+
+    async fn standings_of(&self, label: &Label, table: &str, topic: &str) -> Result<Standings, ClickHouseError> {
+        let progress = ProgressTable { database: &self.database, table, projection: &label.generation, topic };
+        let positions = progress.read().await?.positions;
+        Ok(Standings { generation: label.generation.clone(), positions })
     }
 
     /// How many facts of a topic whoever counts them counts.
@@ -93,17 +117,47 @@ impl Audit {
         partition: i32,
         (from, until): (i64, i64),
     ) -> Result<Vec<StoredFact>, ClickHouseError> {
-        let query = self.database.query_of(READ).bind(topic).bind(partition).bind(from).bind(until);
-        let text = self.database.fetch_json(WHAT, query).await?;
-        let mut rows = Vec::new();
-        for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            let unreadable = || ClickHouseError::Unreadable { what: WHAT };
-            let columns: Map<String, Value> = serde_json::from_slice(line).map_err(|_| unreadable())?;
-            let offset = columns.get("log_offset").and_then(Value::as_i64).ok_or_else(unreadable)?;
-            rows.push(StoredFact { offset, columns });
-        }
-        Ok(rows)
+        let read = format!(
+            "{COLUMNS} FROM {{database}}.facts
+             WHERE log_topic = ? AND log_partition = ? AND log_offset >= ? AND log_offset < ?
+             ORDER BY log_offset {NUMBERS}"
+        );
+        let query = self.database.query_of(&read).bind(topic).bind(partition).bind(from).bind(until);
+        let rows = fetch(&self.database, query).await?;
+        Ok(rows.into_iter().map(|((_, offset), columns)| StoredFact { offset, columns }).collect())
     }
+}
+
+/// Rows with where they lie: partition and offset.
+async fn fetch(
+    database: &Database,
+    query: clickhouse::query::Query,
+) -> Result<Vec<((i32, i64), Map<String, Value>)>, ClickHouseError> {
+    let text = database.fetch_json(WHAT, query).await?;
+    let unreadable = || ClickHouseError::Unreadable { what: WHAT };
+    let mut rows = Vec::new();
+    for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        let columns: Map<String, Value> = serde_json::from_slice(line).map_err(|_| unreadable())?;
+        let number = |name| columns.get(name).and_then(Value::as_i64).ok_or_else(unreadable);
+        let partition = i32::try_from(number("log_partition")?).map_err(|_| unreadable())?;
+        rows.push(((partition, number("log_offset")?), columns));
+    }
+    Ok(rows)
+}
+
+/// The rows of a table at these places, given as tuples of partition and offset; each fact as a merge would leave it.
+pub(crate) async fn read_at(
+    database: &Database,
+    table: &str,
+    topic: &str,
+    places: &str,
+) -> Result<BTreeMap<(i32, i64), Map<String, Value>>, ClickHouseError> {
+    let read = format!(
+        "{COLUMNS} FROM {{database}}.{table} FINAL
+         WHERE log_topic = ? AND (log_partition, log_offset) IN ({places}) {NUMBERS}"
+    );
+    let rows = fetch(database, database.query_of(&read).bind(topic)).await?;
+    Ok(rows.into_iter().collect())
 }
 
 /// The columns that a fact at these coordinates must have.

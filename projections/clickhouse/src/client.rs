@@ -58,6 +58,9 @@ pub enum ClickHouseError {
         /// What was asked.
         what: &'static str,
     },
+    /// There is no table beside the live one, or nobody finished it.
+    #[error("there is no standby")]
+    NoStandby,
     /// The configured database's name is no identifier.
     #[error("the database name must be an identifier of letters, digits and _")]
     DatabaseName,
@@ -139,6 +142,15 @@ impl Database {
         query: Query,
     ) -> Result<Vec<T>, ClickHouseError> {
         in_time(what, query.fetch_all::<T>()).await
+    }
+
+    /// As [`Self::fetch`], of whole tables: that takes the time it takes.
+    pub(crate) async fn fetch_unhurried<T: RowOwned + RowRead>(
+        &self,
+        what: &'static str,
+        query: Query,
+    ) -> Result<Vec<T>, ClickHouseError> {
+        query.fetch_all::<T>().await.map_err(|error| ClickHouseError::of(what, error))
     }
 
     /// The answer as JSON, a line a row.

@@ -28,6 +28,27 @@
 //! | two instances acquire one partition at the same moment and take the same epoch | both write facts of the log; point 1 holds for either's progress rows, so the furthest of them is true |
 //! | progress is lower than the batch's `from`, or gone | `Fenced`: to write `to` would claim facts that nobody stored |
 //!
+//! # Generations
+//!
+//! The live table may be exchanged for another ([`Generations`], docs/decisions/0020). Rows, progress and parked entries of a
+//! generation go together, for the table carries the name under which the other two are kept. A third point keeps that true:
+//!
+//! 3. **Progress of a generation speaks of its own table.** A batch looks at the live generation and its epochs before the block
+//!    *and after it*; only where both looks find what was acquired are parked entries and progress written, under that
+//!    generation's name.
+//!
+//! | the exchange comes | what it leads to |
+//! |---|---|
+//! | before the first look | `Fenced`; nothing was written |
+//! | between the first look and the block | the block lies in the other table, where it is facts of the log like any others; the second look finds the other generation: `Fenced`, and progress of neither moves |
+//! | while the block goes in, or between it and the second look | the block lies in the table that was live: facts ahead of its progress, absorbed when it is filled on |
+//! | after the second look | block, entries and progress belong to the generation that was live, and say the truth of it; the one that is live now stands where it stood, and the next batch is `Fenced` |
+//! | twice between the two looks, there and back | whoever exchanged back acquired every partition of the generation first: the second look finds another epoch, `Fenced` |
+//! | while partitions are acquired | they are acquired of the generation that was seen; the first batch or the next look of an idle instance finds the other |
+//! | while nothing is to be written | [`ClickHouseStore`]'s standing tells that its partitions stand elsewhere: the engine asks anew within a second |
+//! | and the operator dies before it | the standby is a standby, the projector was fenced for nothing |
+//! | and the operator dies after it | it is done: nothing was left to be written |
+//!
 //! The deduplication token names topic, partition, `from`, `to` **and a digest of every offset and value**: a token that
 //! met other rows would drop them without a word.
 //!
@@ -36,19 +57,29 @@
 
 pub mod audit;
 mod client;
+mod diff;
+mod generation;
+mod generations;
 mod migrate;
 mod parked;
+mod pause;
 mod progress;
 mod row;
+mod settings;
 mod store;
 
 pub use client::{ClickHouseError, Options};
+pub use diff::{Diff, RootDiff, RowDiff};
+pub use generation::{GenerationError, PROJECTION, STANDBY_PROJECTION, Scope, Standby, StandbyState};
+pub use generations::Generations;
 pub use migrate::{migrate, pending};
-pub use parked::{Unpark, UnparkError, Unparked, parked};
-pub use store::{ClickHouseStore, PROJECTION};
+pub use parked::{Unpark, UnparkError, Unparked, parked, parked_standby};
+pub use pause::{pause, paused};
+pub use store::ClickHouseStore;
 
-/// Tables whose rows belong to a workspace, named in their column `workspace_id`: what row policies must cover.
-pub const WORKSPACE_TABLES: [&str; 2] = ["facts", "workspace_settings"];
+/// Tables whose rows belong to a workspace, named in their column `workspace_id`: what row policies must cover. The second
+/// is there while a generation stands beside the live one; a policy goes by the table's name, so both have one before.
+pub const WORKSPACE_TABLES: [&str; 3] = ["facts", "facts_standby", "workspace_settings"];
 
 /// Views over them, for readers of one workspace.
 pub const WORKSPACE_VIEWS: [&str; 7] =

@@ -37,6 +37,7 @@ const MIGRATIONS: &[Migration] = migrations![
     "014_agents",
     "015_missed_calls",
     "016_agent_sessions",
+    "017_projection_pauses",
 ];
 
 const RECORD_TABLE: &str = "

@@ -13,13 +13,14 @@ use std::{
 use bytes::Bytes;
 use clickhouse::Row;
 use helix_runtime::{Batch, Cause, NextOffset, Offset, Parked, ParkedEntry, Position, Record, Slice, StoreError};
-use helix_schemas::{codec::Codec, fact::Fact, key::workspace_of_key, registry::Registry};
+use helix_schemas::{codec::Codec, fact::Fact, key::workspace_of_key, names::WorkspaceId, registry::Registry};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     client::{ClickHouseError, Database, Options},
+    generation::{FACTS, Label, Labels, PROJECTION, STANDBY_PROJECTION},
     progress::ProgressTable,
-    store::{PROJECTION, decode, insert, of_insert},
+    store::{decode, insert, of_insert},
 };
 
 const WHAT: &str = "parked facts";
@@ -28,8 +29,8 @@ const READ: &str = "
 SELECT toString(parked.`projection`) AS `projection`, toString(topic) AS topic, partition, `offset`, key,
     toString(workspace_id) AS workspace_id, cause, behind, epoch, removed, parked_at
 FROM {database}.parked_facts AS parked FINAL
-WHERE NOT removed
-ORDER BY `projection`, topic, partition, `offset`";
+WHERE NOT removed AND parked.`projection` = ?
+ORDER BY topic, partition, `offset`";
 
 /// One row of `parked_facts`.
 #[derive(Clone, Row, Serialize, Deserialize)]
@@ -74,13 +75,13 @@ mod bytes_of {
 }
 
 impl ParkedRow {
-    fn of(slice: &Slice, topic: &str, parked: &Parked, parked_at: i64) -> Self {
+    fn of(generation: &str, slice: &Slice, topic: &str, parked: &Parked, parked_at: i64) -> Self {
         let (cause, behind) = match &parked.cause {
             Cause::Poison(reason) => (reason.clone(), None),
             Cause::Behind(first) => (String::new(), Some(first.0)),
         };
         Self {
-            projection: PROJECTION.to_owned(),
+            projection: generation.to_owned(),
             topic: topic.to_owned(),
             partition: slice.partition,
             offset: parked.offset.0,
@@ -94,10 +95,11 @@ impl ParkedRow {
         }
     }
 
-    fn entry(self) -> ParkedEntry {
+    /// Under the name that people know the generation by.
+    fn entry(self, projection: &str) -> ParkedEntry {
         let cause = self.behind.map_or(Cause::Poison(self.cause), |first| Cause::Behind(Offset(first)));
         ParkedEntry {
-            projection: self.projection,
+            projection: projection.to_owned(),
             topic: self.topic,
             partition: self.partition,
             parked: Parked { offset: Offset(self.offset), key: self.key.into(), cause },
@@ -106,19 +108,27 @@ impl ParkedRow {
     }
 }
 
-/// What is parked in a database.
-pub(crate) struct ParkedTable<'a>(pub(crate) &'a Database);
+/// What is parked of a generation.
+pub(crate) struct ParkedTable<'a> {
+    pub(crate) database: &'a Database,
+    pub(crate) generation: &'a str,
+    /// Of this workspace alone: entries of others are let be.
+    pub(crate) only: Option<&'a WorkspaceId>,
+}
 
 impl ParkedTable<'_> {
     async fn read(&self) -> Result<Vec<ParkedRow>, ClickHouseError> {
-        self.0.fetch(WHAT, self.0.query(READ)).await
+        let mut rows: Vec<ParkedRow> =
+            self.database.fetch(WHAT, self.database.query_of(READ).bind(self.generation)).await?;
+        rows.retain(|row| self.only.is_none_or(|only| row.workspace_id == only.as_str()));
+        Ok(rows)
     }
 
     async fn write(&self, rows: &[ParkedRow]) -> Result<(), ClickHouseError> {
         if rows.is_empty() {
             return Ok(());
         }
-        let mut insert = self.0.insert::<ParkedRow>(WHAT, "parked_facts").await?;
+        let mut insert = self.database.insert::<ParkedRow>(WHAT, "parked_facts").await?;
         for row in rows {
             insert.write(row).await?;
         }
@@ -136,7 +146,11 @@ impl ParkedTable<'_> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let parked_at = i64::try_from(now).unwrap_or(i64::MAX);
         let of_slice = |slice: &Slice| -> Vec<ParkedRow> {
-            slice.parked.iter().map(|parked| ParkedRow::of(slice, &batch.topic, parked, parked_at)).collect()
+            slice
+                .parked
+                .iter()
+                .map(|parked| ParkedRow::of(self.generation, slice, &batch.topic, parked, parked_at))
+                .collect()
         };
         let rows: Vec<ParkedRow> = batch.slices.iter().flat_map(of_slice).collect();
         self.write(&rows).await
@@ -146,8 +160,7 @@ impl ParkedTable<'_> {
     pub(crate) async fn look_up(&self, topic: &str, positions: &mut [Position]) -> Result<(), ClickHouseError> {
         let mut ahead = Vec::new();
         for row in self.read().await? {
-            let ours = row.projection == PROJECTION && row.topic == topic;
-            let at = positions.iter_mut().find(|at| ours && at.partition == row.partition);
+            let at = positions.iter_mut().find(|at| row.topic == topic && at.partition == row.partition);
             let Some(position) = at else { continue };
             if row.offset < position.next_offset.0 {
                 // Sorted by offset: the first of a key stays.
@@ -160,13 +173,49 @@ impl ParkedTable<'_> {
     }
 }
 
-/// Everything that is parked, in the order of the log.
+impl ParkedTable<'_> {
+    /// Parks under another generation what is parked here below these offsets, by partition, and not of this workspace.
+    pub(crate) async fn copy_others(
+        &self,
+        generation: &str,
+        topic: &str,
+        (below, except): (&BTreeMap<i32, i64>, &WorkspaceId),
+    ) -> Result<(), ClickHouseError> {
+        let is_copied = |row: &ParkedRow| {
+            let passed = below.get(&row.partition).is_some_and(|below| row.offset < *below);
+            passed && row.topic == topic && row.workspace_id != except.as_str()
+        };
+        // Whoever acquires the partitions of the copy does so under a later epoch.
+        let copied = |row: ParkedRow| ParkedRow { projection: generation.to_owned(), epoch: 0, ..row };
+        let rows: Vec<ParkedRow> = self.read().await?.into_iter().filter(is_copied).map(copied).collect();
+        self.write(&rows).await
+    }
+}
+
+async fn parked_of(database: &Database, label: &Label, told_as: &str) -> Result<Vec<ParkedEntry>, ClickHouseError> {
+    let rows = ParkedTable { database, generation: &label.generation, only: None }.read().await?;
+    Ok(rows.into_iter().map(|row| row.entry(told_as)).collect())
+}
+
+/// Everything that is parked of the live generation, in the order of the log.
 ///
 /// # Errors
 /// What ClickHouse says.
 pub async fn parked(options: &Options) -> Result<Vec<ParkedEntry>, ClickHouseError> {
     let database = Database::new(options)?;
-    Ok(ParkedTable(&database).read().await?.into_iter().map(ParkedRow::entry).collect())
+    parked_of(&database, &Labels::read(&database).await?.live, PROJECTION).await
+}
+
+/// Everything that is parked of the standby, in the order of the log.
+///
+/// # Errors
+/// What ClickHouse says.
+pub async fn parked_standby(options: &Options) -> Result<Vec<ParkedEntry>, ClickHouseError> {
+    let database = Database::new(options)?;
+    match Labels::read(&database).await?.standby {
+        Some(label) => parked_of(&database, &label, STANDBY_PROJECTION).await,
+        None => Ok(Vec::new()),
+    }
 }
 
 /// A parked key, and the records that are parked of it: read from the log at the coordinates that [`parked`] lists.
@@ -203,6 +252,9 @@ pub enum UnparkError {
     /// Nothing is parked of the key.
     #[error("nothing is parked of the key")]
     NotParked,
+    /// The live table was exchanged for another meanwhile: list again.
+    #[error("the live generation was exchanged meanwhile: see what is parked now")]
+    Exchanged,
     /// A fact still cannot be applied, or a component does not answer. In the latter case what was done already is absorbed when
     /// it is done again.
     #[error(transparent)]
@@ -224,12 +276,15 @@ impl Unpark<'_> {
         codec: &Codec<Fact>,
     ) -> Result<Unparked, UnparkError> {
         let database = Database::new(options)?;
-        let rows = self.matching(&ParkedTable(&database).read().await?)?;
+        let live = Labels::read(&database).await?.live;
+        let table = ParkedTable { database: &database, generation: &live.generation, only: None };
+        let rows = self.matching(&table.read().await?)?;
         let facts = decode(registry, codec, &self.slice(&rows)).await?;
         Ok(Unparked { facts: facts.into_iter().map(|(offset, fact)| (Offset(offset), fact)).collect(), left: 0 })
     }
 
-    /// Stores the facts, removes their entries, and fences the running projector, which then reads anew what is parked.
+    /// Stores the facts, removes their entries, and fences the running projector, which then reads anew what is parked. Nobody
+    /// may exchange generations meanwhile: that is the caller's to keep.
     ///
     /// In that order: a crash in between leaves the key parked, and the facts count once when it is unparked again.
     ///
@@ -242,25 +297,26 @@ impl Unpark<'_> {
         codec: &Codec<Fact>,
     ) -> Result<Unparked, UnparkError> {
         let database = Database::new(options)?;
-        let table = ParkedTable(&database);
+        let live = Labels::read(&database).await?.live;
+        let table = ParkedTable { database: &database, generation: &live.generation, only: None };
         let rows = self.matching(&table.read().await?)?;
         let slice = self.slice(&rows);
         let facts = decode(registry, codec, &slice).await?;
         let batch = Batch { topic: self.topic.to_owned(), slices: vec![slice] };
         let decoded = [(self.partition, facts)];
-        insert(&database, &batch, &decoded).await.map_err(of_insert)?;
+        insert(&database, FACTS, &batch, &decoded).await.map_err(of_insert)?;
+        if Labels::read(&database).await?.live.generation != live.generation {
+            return Err(UnparkError::Exchanged);
+        }
         table.remove(&rows).await?;
-        self.fence(&database).await?;
+        self.fence(&database, &live).await?;
         let left = table.read().await?.iter().filter(|row| self.is_of(row)).count();
         let facts = decoded.into_iter().flat_map(|(_, facts)| facts);
         Ok(Unparked { facts: facts.map(|(offset, fact)| (Offset(offset), fact)).collect(), left })
     }
 
     fn is_of(&self, row: &ParkedRow) -> bool {
-        row.projection == PROJECTION
-            && row.topic == self.topic
-            && row.partition == self.partition
-            && row.key == self.key
+        row.topic == self.topic && row.partition == self.partition && row.key == self.key
     }
 
     /// The entries of the key, where they are those of the records.
@@ -293,10 +349,10 @@ impl Unpark<'_> {
     }
 
     /// Raises the partition's epoch: whoever holds it has the key among those that are parked.
-    async fn fence(&self, database: &Database) -> Result<(), ClickHouseError> {
-        let progress = ProgressTable { database, projection: PROJECTION, topic: self.topic };
-        let standings = progress.read(&[self.partition]).await?;
-        let raised: Vec<Position> = standings.into_values().map(ProgressTable::raised).collect();
+    async fn fence(&self, database: &Database, live: &Label) -> Result<(), ClickHouseError> {
+        let progress = ProgressTable { database, table: FACTS, projection: &live.generation, topic: self.topic };
+        let held = progress.read().await?.positions.remove(&self.partition);
+        let raised: Vec<Position> = held.into_iter().map(ProgressTable::raised).collect();
         progress.write(&raised).await
     }
 }

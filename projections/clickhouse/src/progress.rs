@@ -6,24 +6,41 @@ use clickhouse::Row;
 use helix_runtime::{Epoch, NextOffset, Position, Slice};
 use serde::{Deserialize, Serialize};
 
-use crate::client::{ClickHouseError, Database};
+use crate::{
+    client::{ClickHouseError, Database},
+    generation::Label,
+};
 
 const WHAT: &str = "progress";
 
+/// With the comment of the generation's table, in one question: always one row.
 const READ: &str = "
 SELECT
-    partition,
-    max((progress.epoch, progress.next_offset)).1 AS epoch,
-    max((progress.epoch, progress.next_offset)).2 AS next_offset
-FROM {database}.projection_progress AS progress
-WHERE projection = ? AND topic = ? AND has(?, partition)
-GROUP BY partition";
+    ifNull((SELECT comment FROM system.tables WHERE database = '{database}' AND name = ?), '') AS comment,
+    groupArray((partition, epoch, next_offset)) AS positions
+FROM
+(
+    SELECT
+        partition,
+        max((progress.epoch, progress.next_offset)).1 AS epoch,
+        max((progress.epoch, progress.next_offset)).2 AS next_offset
+    FROM {database}.projection_progress AS progress
+    WHERE progress.`projection` = ? AND topic = ?
+    GROUP BY partition
+)";
 
-#[derive(Row, Serialize, Deserialize)]
-struct Standing {
-    partition: i32,
-    epoch: i64,
-    next_offset: i64,
+#[derive(Row, Deserialize)]
+struct Stored {
+    comment: String,
+    positions: Vec<(i32, i64, i64)>,
+}
+
+/// What is stored under one name, and which generation the table is meanwhile.
+pub(crate) struct Standings {
+    /// Which generation the table is.
+    pub(crate) generation: String,
+    /// The newest epoch of each partition that has one, with how far it came.
+    pub(crate) positions: BTreeMap<i32, Position>,
 }
 
 #[derive(Row, Serialize)]
@@ -35,25 +52,31 @@ struct ProgressRow<'a> {
     next_offset: i64,
 }
 
-/// Progress of one projection.
+/// Progress under one name.
 pub(crate) struct ProgressTable<'a> {
     pub(crate) database: &'a Database,
+    /// The table of facts that it is of.
+    pub(crate) table: &'a str,
     pub(crate) projection: &'a str,
     pub(crate) topic: &'a str,
 }
 
 impl ProgressTable<'_> {
-    /// The newest epoch of each partition that has one, with how far it came.
-    pub(crate) async fn read(&self, partitions: &[i32]) -> Result<BTreeMap<i32, Position>, ClickHouseError> {
-        let query = self.database.query_of(READ).bind(self.projection).bind(self.topic).bind(partitions);
-        let standings: Vec<Standing> = self.database.fetch(WHAT, query).await?;
-        let position = |standing: Standing| Position {
-            partition: standing.partition,
-            next_offset: NextOffset(standing.next_offset),
-            epoch: Epoch(standing.epoch),
-            parked: Default::default(),
+    /// Every partition that was ever held, and which generation the table is at the same moment or before.
+    pub(crate) async fn read(&self) -> Result<Standings, ClickHouseError> {
+        let query = self.database.query_of(READ).bind(self.table).bind(self.projection).bind(self.topic);
+        let stored: Vec<Stored> = self.database.fetch(WHAT, query).await?;
+        let Some(Stored { comment, positions }) = stored.into_iter().next() else {
+            return Err(ClickHouseError::Unreadable { what: WHAT });
         };
-        Ok(standings.into_iter().map(|standing| (standing.partition, position(standing))).collect())
+        let position = |(partition, epoch, next_offset)| Position {
+            partition,
+            next_offset: NextOffset(next_offset),
+            epoch: Epoch(epoch),
+            parked: BTreeMap::new(),
+        };
+        let positions = positions.into_iter().map(|stored| (stored.0, position(stored))).collect();
+        Ok(Standings { generation: Label::of_comment(&comment)?.generation, positions })
     }
 
     /// The same under the next epoch.
@@ -63,6 +86,9 @@ impl ProgressTable<'_> {
 
     /// Writes positions as one block.
     pub(crate) async fn write(&self, positions: &[Position]) -> Result<(), ClickHouseError> {
+        if positions.is_empty() {
+            return Ok(());
+        }
         let mut insert = self.database.insert::<ProgressRow<'_>>(WHAT, "projection_progress").await?;
         for position in positions {
             let row = ProgressRow {

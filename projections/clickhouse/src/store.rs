@@ -1,35 +1,72 @@
 //! The store behind `helix project clickhouse`.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
-use clickhouse::Row;
 use helix_fold::settings::Settings;
 use helix_runtime::{
     Batch, Epoch, NextOffset, Position, Slice, Standing, Store, StoreError,
     fault::{self, Point},
 };
-use helix_schemas::{codec::Codec, fact::Fact, names::WorkspaceId, registry::Registry};
-use serde::{Deserialize, Serialize};
+use helix_schemas::{codec::Codec, fact::Fact, key::workspace_of_key, names::WorkspaceId, registry::Registry};
 
 use crate::{
     client::{ClickHouseError, Database, Options},
+    generation::{FACTS, FACTS_STANDBY, Label, Labels, PROJECTION, STANDBY_PROJECTION},
     migrate::migrate,
     parked::ParkedTable,
-    progress::{ProgressTable, holds},
+    pause::is_paused,
+    progress::{ProgressTable, Standings, holds},
     row::{Coordinates, FactRow},
+    settings::write_settings,
 };
 
-/// The name of this projection in progress, metrics and `helix projection list`.
-pub const PROJECTION: &str = "clickhouse";
+/// What is told of a partition that this instance holds of a generation that is no longer live: it stands elsewhere.
+const ELSEWHERE: Epoch = Epoch(-1);
 
-const FACTS: &str = "facts";
+/// What a store writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// The live table, whichever generation that is.
+    Live,
+    /// The table beside it.
+    Standby,
+    /// The table beside it, of one workspace alone: what was told before the others' rows were copied.
+    Refill(WorkspaceId),
+}
+
+impl Work {
+    const fn table(&self) -> &'static str {
+        match self {
+            Self::Live => FACTS,
+            Self::Standby | Self::Refill(_) => FACTS_STANDBY,
+        }
+    }
+
+    const fn only(&self) -> Option<&WorkspaceId> {
+        match self {
+            Self::Refill(workspace) => Some(workspace),
+            Self::Live | Self::Standby => None,
+        }
+    }
+}
 
 /// Writes facts and progress to ClickHouse. What is kept true is written in the crate's documentation.
 pub struct ClickHouseStore {
-    database: Database,
-    registry: Registry,
-    codec: Arc<Codec<Fact>>,
+    pub(crate) database: Database,
+    pub(crate) registry: Registry,
+    pub(crate) codec: Arc<Codec<Fact>>,
+    pub(crate) work: Work,
+    pub(crate) held: Option<Held>,
+}
+
+/// The generation that the table was when partitions were last acquired, and which were acquired while it was that.
+pub(crate) struct Held {
+    label: Label,
+    partitions: BTreeSet<i32>,
 }
 
 impl ClickHouseStore {
@@ -46,21 +83,58 @@ impl ClickHouseStore {
         migrate(options).await?;
         let database = Database::new(options)?;
         write_settings(&database, workspaces).await?;
-        Ok(Self { database, registry, codec })
+        Ok(Self { database, registry, codec, work: Work::Live, held: None })
     }
 
-    fn progress<'a>(&'a self, topic: &'a str) -> ProgressTable<'a> {
-        ProgressTable { database: &self.database, projection: PROJECTION, topic }
+    /// Which generation the table is now.
+    async fn label(&self) -> Result<Label, ClickHouseError> {
+        let labels = Labels::read(&self.database).await?;
+        match self.work {
+            Work::Live => Ok(labels.live),
+            Work::Standby | Work::Refill(_) => labels.standby.ok_or(ClickHouseError::NoStandby),
+        }
     }
 
-    /// Refuses a batch of which another instance holds a partition now.
-    async fn check_held(&self, batch: &Batch) -> Result<(), StoreError> {
-        let partitions: Vec<i32> = batch.slices.iter().map(|slice| slice.partition).collect();
-        let standings = self.progress(&batch.topic).read(&partitions).await.map_err(StoreError::unavailable)?;
-        match batch.slices.iter().find(|slice| !holds(slice, standings.get(&slice.partition))) {
+    /// The name under which this store keeps the progress of a generation.
+    fn name_of(&self, label: &Label) -> String {
+        match self.work {
+            Work::Live | Work::Standby => label.generation.clone(),
+            Work::Refill(_) => label.refill(),
+        }
+    }
+
+    fn progress<'a>(&'a self, projection: &'a str, topic: &'a str) -> ProgressTable<'a> {
+        ProgressTable { database: &self.database, table: self.work.table(), projection, topic }
+    }
+
+    fn parked<'a>(&'a self, label: &'a Label) -> ParkedTable<'a> {
+        ParkedTable { database: &self.database, generation: &label.generation, only: self.work.only() }
+    }
+
+    async fn standings(&self, label: &Label, topic: &str) -> Result<Standings, StoreError> {
+        self.progress(&self.name_of(label), topic).read().await.map_err(StoreError::unavailable)
+    }
+
+    /// Refuses a batch of which another instance holds a partition now, or whose table is another generation by now.
+    async fn check_held(&self, held: &Held, batch: &Batch) -> Result<(), StoreError> {
+        let now = self.standings(&held.label, &batch.topic).await?;
+        let is_held = |slice: &Slice| {
+            now.generation == held.label.generation
+                && held.partitions.contains(&slice.partition)
+                && holds(slice, now.positions.get(&slice.partition))
+        };
+        match batch.slices.iter().find(|slice| !is_held(slice)) {
             Some(slice) => Err(StoreError::Fenced { partition: slice.partition }),
             None => Ok(()),
         }
+    }
+
+    /// A slice's facts of those that this store takes.
+    async fn facts_of(&self, slice: &Slice) -> Result<Vec<(i64, Fact)>, StoreError> {
+        let Some(only) = self.work.only() else { return decode(&self.registry, &self.codec, slice).await };
+        let mut own = slice.clone();
+        own.records.retain(|record| workspace_of_key(&record.key) == Some(only.as_str()));
+        decode(&self.registry, &self.codec, &own).await
     }
 }
 
@@ -88,21 +162,23 @@ pub(crate) async fn decode(
 /// Writes the rows of a batch's facts as one block.
 pub(crate) async fn insert(
     database: &Database,
+    table: &str,
     batch: &Batch,
     facts: &[(i32, Vec<(i64, Fact)>)],
 ) -> Result<(), ClickHouseError> {
-    if batch.slices.iter().all(|slice| slice.records.is_empty()) {
+    let all = facts.iter().map(|(_, facts)| facts.len()).sum();
+    if all == 0 {
         return Ok(());
     }
-    let insert = database.insert::<FactRow<'_>>("facts", FACTS).await?;
+    let insert = database.insert::<FactRow<'_>>("facts", table).await?;
     let mut insert = insert.once(&token(batch));
-    let mut left = batch.len();
+    let mut left: usize = all;
     for (partition, facts) in facts {
         for (offset, fact) in facts {
             let at = Coordinates { topic: &batch.topic, partition: *partition, offset: *offset };
             insert.write(&FactRow::of(fact, at)).await?;
             left -= 1;
-            if left == batch.len() / 2 {
+            if left == all / 2 {
                 fault::pass(Point::MidBatch);
             }
         }
@@ -121,6 +197,7 @@ pub(crate) fn of_insert(error: ClickHouseError) -> StoreError {
         | ClickHouseError::TimedOut
         | ClickHouseError::Mismatch { .. }
         | ClickHouseError::Unreadable { .. }
+        | ClickHouseError::NoStandby
         | ClickHouseError::DatabaseName
         | ClickHouseError::MigrationChanged { .. } => StoreError::unavailable(error),
     }
@@ -153,29 +230,37 @@ fn token(batch: &Batch) -> String {
     token
 }
 
+/// A partition that nobody has held yet.
+const fn fresh(partition: i32) -> Position {
+    Position { partition, next_offset: NextOffset(0), epoch: Epoch(0), parked: BTreeMap::new() }
+}
+
 #[async_trait]
 impl Store for ClickHouseStore {
     fn projection(&self) -> &str {
-        PROJECTION
+        match self.work {
+            Work::Live => PROJECTION,
+            Work::Standby | Work::Refill(_) => STANDBY_PROJECTION,
+        }
     }
 
     async fn acquire(&mut self, topic: &str, partitions: &[i32]) -> Result<Vec<Position>, StoreError> {
-        let progress = self.progress(topic);
-        let standings = progress.read(partitions).await.map_err(StoreError::unavailable)?;
-        let fresh = |partition: i32| Position {
-            partition,
-            next_offset: NextOffset(0),
-            epoch: Epoch(0),
-            parked: BTreeMap::new(),
-        };
+        let label = self.label().await.map_err(StoreError::unavailable)?;
+        let name = self.name_of(&label);
+        let standings = self.standings(&label, topic).await?.positions;
         let mut positions: Vec<Position> = partitions
             .iter()
             .map(|partition| standings.get(partition).cloned().unwrap_or_else(|| fresh(*partition)))
             .map(ProgressTable::raised)
             .collect();
-        progress.write(&positions).await.map_err(StoreError::unavailable)?;
+        self.progress(&name, topic).write(&positions).await.map_err(StoreError::unavailable)?;
         // After the epoch is raised: whoever held the partition parks nothing more.
-        ParkedTable(&self.database).look_up(topic, &mut positions).await.map_err(StoreError::unavailable)?;
+        self.parked(&label).look_up(topic, &mut positions).await.map_err(StoreError::unavailable)?;
+        let mut taken: BTreeSet<i32> = partitions.iter().copied().collect();
+        if let Some(held) = self.held.take().filter(|held| held.label.generation == label.generation) {
+            taken.extend(held.partitions);
+        }
+        self.held = Some(Held { label, partitions: taken });
         Ok(positions)
     }
 
@@ -183,105 +268,44 @@ impl Store for ClickHouseStore {
         if batch.is_empty() {
             return Ok(());
         }
+        let Some(held) = &self.held else {
+            return Err(StoreError::Fenced { partition: batch.slices.first().map_or(0, |slice| slice.partition) });
+        };
         // All are decoded before anything is written: a poisonous fact leaves no trace of its batch.
         let mut facts = Vec::with_capacity(batch.slices.len());
         for slice in &batch.slices {
-            facts.push((slice.partition, decode(&self.registry, &self.codec, slice).await?));
+            facts.push((slice.partition, self.facts_of(slice).await?));
         }
         fault::pass(Point::AfterDecode);
-        self.check_held(batch).await?;
-        insert(&self.database, batch, &facts).await.map_err(of_insert)?;
-        ParkedTable(&self.database).park(batch).await.map_err(StoreError::unavailable)?;
+        self.check_held(held, batch).await?;
+        insert(&self.database, self.work.table(), batch, &facts).await.map_err(of_insert)?;
+        // Only where the rows went into the table of this generation may its progress say so.
+        self.check_held(held, batch).await?;
+        self.parked(&held.label).park(batch).await.map_err(StoreError::unavailable)?;
         fault::pass(Point::AfterWrite);
         let positions: Vec<Position> = batch
             .slices
             .iter()
-            .map(|slice| Position {
-                partition: slice.partition,
-                next_offset: slice.to,
-                epoch: slice.epoch,
-                parked: BTreeMap::new(),
-            })
+            .map(|slice| Position { next_offset: slice.to, epoch: slice.epoch, ..fresh(slice.partition) })
             .collect();
-        self.progress(&batch.topic).write(&positions).await.map_err(StoreError::unavailable)?;
+        let name = self.name_of(&held.label);
+        self.progress(&name, &batch.topic).write(&positions).await.map_err(StoreError::unavailable)?;
         fault::pass(Point::AfterCommit);
         Ok(())
     }
 
     async fn standing(&mut self, topic: &str, partitions: &[i32]) -> Result<Option<Standing>, StoreError> {
-        let standings = self.progress(topic).read(partitions).await.map_err(StoreError::unavailable)?;
-        Ok(Some(Standing { positions: standings.into_values().collect(), paused: false }))
+        let Some(held) = &self.held else { return Ok(None) };
+        let mut now = self.standings(&held.label, topic).await?;
+        let paused = is_paused(&self.database).await.map_err(StoreError::unavailable)?;
+        let same = now.generation == held.label.generation;
+        let position = |partition: &i32| match same && held.partitions.contains(partition) {
+            true => now.positions.remove(partition),
+            false => Some(Position { epoch: ELSEWHERE, ..fresh(*partition) }),
+        };
+        let positions = partitions.iter().filter_map(position).collect();
+        Ok(Some(Standing { positions, paused }))
     }
-}
-
-#[derive(Row, Serialize, Deserialize, PartialEq, Eq)]
-struct SettingsRow {
-    workspace_id: String,
-    short_abandon_seconds: i64,
-    service_level_seconds: i64,
-    zone: String,
-    country_code: String,
-    due_after_seconds: i64,
-    attempts: i64,
-    priority_missed: i64,
-    priority_short_abandon: i64,
-    priority_repeat: i64,
-    priority_repeat_most: i64,
-    priority_repeat_window_seconds: i64,
-    priority_per_attempt: i64,
-    priority_spam: i64,
-    spam_dispositions: Vec<String>,
-}
-
-impl SettingsRow {
-    fn of(workspace: &WorkspaceId, settings: &Settings) -> Self {
-        let Settings { short_abandon_seconds, service_level_seconds, zone, country_code, rules } = settings;
-        Self {
-            workspace_id: workspace.to_string(),
-            short_abandon_seconds: *short_abandon_seconds,
-            service_level_seconds: *service_level_seconds,
-            zone: zone.name().to_owned(),
-            country_code: country_code.clone(),
-            due_after_seconds: rules.due_after_seconds,
-            attempts: rules.attempts,
-            priority_missed: rules.priority.missed,
-            priority_short_abandon: rules.priority.short_abandon,
-            priority_repeat: rules.priority.repeat,
-            priority_repeat_most: rules.priority.repeat_most,
-            priority_repeat_window_seconds: rules.priority.repeat_window_seconds,
-            priority_per_attempt: rules.priority.per_attempt,
-            priority_spam: rules.priority.spam,
-            spam_dispositions: rules.spam_dispositions.iter().cloned().collect(),
-        }
-    }
-}
-
-/// Writes the settings that differ from what is stored. Workspaces that are not configured keep what they have.
-async fn write_settings(
-    database: &Database,
-    workspaces: &BTreeMap<WorkspaceId, Settings>,
-) -> Result<(), ClickHouseError> {
-    const WHAT: &str = "workspace settings";
-    let query = database.query(
-        "SELECT toString(workspace_id) AS workspace_id, short_abandon_seconds, service_level_seconds, toString(zone) AS zone,
-             toString(country_code) AS country_code, due_after_seconds, attempts, priority_missed, priority_short_abandon, priority_repeat, priority_repeat_most,
-             priority_repeat_window_seconds, priority_per_attempt, priority_spam, spam_dispositions
-         FROM {database}.workspace_settings FINAL",
-    );
-    let stored: Vec<SettingsRow> = database.fetch(WHAT, query).await?;
-    let changed: Vec<SettingsRow> = workspaces
-        .iter()
-        .map(|(workspace, settings)| SettingsRow::of(workspace, settings))
-        .filter(|row| !stored.contains(row))
-        .collect();
-    if changed.is_empty() {
-        return Ok(());
-    }
-    let mut insert = database.insert::<SettingsRow>(WHAT, "workspace_settings").await?;
-    for row in &changed {
-        insert.write(row).await?;
-    }
-    insert.end().await
 }
 
 #[cfg(test)]

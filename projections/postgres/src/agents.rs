@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use helix_fold::{
-    agent::{AgentRow, Entry, Interval, IntervalRow, Registers, Says, StaleTail, TOUCH_GRACE_MILLIS, intervals},
+    agent::{AgentRow, Entry, Interval, IntervalRow, Registers, Says, TOUCH_GRACE_MILLIS},
     row::Columns as _,
 };
 use helix_schemas::{
@@ -21,11 +21,13 @@ use crate::{
     columns::Table,
     memory::Memory,
     rows::{self, Difference, bad, moment, to_sql},
-    tail::Tail,
+    tail::{Stale, Tail, is_state},
 };
 
 const TIMELINE: &str = "agent_timeline";
 const REGISTERS: &str = "agent_registers";
+/// So many entries beyond a change and what is in reach of it are read at first: what comes later mostly stands.
+const LOOKAHEAD: usize = 64;
 /// Earlier than every fact.
 const BEGINNING: OccurredAt = OccurredAt::from_millis(i64::MIN);
 
@@ -46,7 +48,7 @@ struct Agent {
     /// What is known of it.
     tail: Tail,
     /// What of that must be computed anew.
-    stale: StaleTail,
+    stale: Stale,
     /// Its row, as stored.
     row: Option<AgentRow>,
 }
@@ -73,8 +75,7 @@ pub(crate) async fn load(
 ) -> Result<Loaded, PostgresError> {
     let (mut agents, mut unknown) = (Vec::new(), Vec::new());
     for (key, added) in added(tx, facts).await? {
-        let earliest = added.earliest();
-        let remembered = memory.agents.take(&key).and_then(|tail| Some((tail.stale(earliest)?, tail)));
+        let remembered = memory.agents.take(&key).and_then(|tail| Some((tail.stale(added.earliest())?, tail)));
         match remembered {
             Some((stale, tail)) => {
                 let last = tail.intervals.last().zip(tail.registers.as_ref());
@@ -84,25 +85,51 @@ pub(crate) async fn load(
             None => unknown.push((key, added)),
         }
     }
+    load_grounds(tx, &mut agents).await?;
     if !unknown.is_empty() {
-        agents.extend(read(tx, unknown).await?);
+        let (mut read, doubtful) = read(tx, unknown, Some(LOOKAHEAD)).await?;
+        if !doubtful.is_empty() {
+            read.extend(self::read(tx, doubtful, None).await?.0);
+        }
+        load_presents(tx, &mut read).await?;
+        agents.extend(read);
     }
     Ok(Loaded(agents))
 }
 
-async fn read(tx: &mut PgConnection, unknown: Vec<(Key, Added)>) -> Result<Vec<Agent>, PostgresError> {
+/// Reads so far beyond each change; gives also those agents of whom more must be read.
+async fn read(
+    tx: &mut PgConnection,
+    unknown: Vec<(Key, Added)>,
+    lookahead: Option<usize>,
+) -> Result<(Vec<Agent>, Vec<(Key, Added)>), PostgresError> {
+    let entries = load_entries(tx, &unknown, lookahead).await?;
+    let reach = |added: &Added, entries: &[Entry]| lookahead.and_then(|most| Reach::of(added, entries, most));
+    let reaches: Vec<Option<Reach>> =
+        unknown.iter().zip(&entries).map(|((_, added), entries)| reach(added, entries)).collect();
+    let until: Vec<Option<OccurredAt>> = reaches.iter().map(|reach| reach.as_ref()?.until).collect();
+    let stored = load_intervals(tx, &unknown, &until).await?;
     let mut agents: Vec<Agent> = Vec::with_capacity(unknown.len());
-    let stored = load_intervals(tx, &unknown).await?;
-    for ((key, added), stored) in unknown.into_iter().zip(stored) {
-        let stale = StaleTail::of(stored, added.earliest());
-        // What lies further back was asked for to find out where to begin; its entries are not.
-        let intervals = stale.before.iter().chain(&stale.stored).cloned().collect();
-        let tail = Tail { whole: stale.from.is_none(), intervals, ..Tail::default() };
+    for (((key, added), entries), (stored, until)) in
+        unknown.into_iter().zip(entries).zip(stored.into_iter().zip(until))
+    {
+        let stale = Stale::of(stored.clone(), added.earliest(), until);
+        let (whole, from) = (stale.holds_the_first(), added.earliest());
+        let tail = Tail { whole, intervals: stored, from, entries, registers: None };
         agents.push(Agent { key, added, tail, stale, row: None });
     }
-    load_entries(tx, &mut agents).await?;
-    load_presents(tx, &mut agents).await?;
-    Ok(agents)
+    load_touches(tx, &mut agents).await?;
+    load_grounds(tx, &mut agents).await?;
+    let (mut sure, mut doubtful) = (Vec::with_capacity(agents.len()), Vec::new());
+    for (agent, reach) in agents.into_iter().zip(reaches) {
+        let ends = reach.is_none_or(|reach| reach.until.is_some());
+        if ends && agent.stale.leads_on(&agent.tail.computed(&agent.stale, &agent.added.entries)) {
+            sure.push(agent);
+        } else {
+            doubtful.push((agent.key, agent.added));
+        }
+    }
+    Ok((sure, doubtful))
 }
 
 /// Computes the changed tails anew. No database: it may go on beside one.
@@ -121,15 +148,27 @@ pub(crate) fn fold(
         }
         folded.registers(&key, tail.registers.as_ref(), &registers)?;
         added.entries.iter().for_each(|entry| tell(&mut folded.timeline, workspace, name, entry));
-        let mut entries = tail.take_entries(&stale);
-        entries.extend(added.entries);
-        let computed = intervals(stale.before.as_ref(), &entries);
-        let last = computed.last().or(stale.before.as_ref());
+        let computed = tail.computed(&stale, &added.entries);
+        let last = if stale.leaves_the_last() { None } else { computed.last() };
+        let after = match (last, &row_before) {
+            (Some(last), _) => AgentRow::of(workspace, name, last, &registers),
+            // Its state stands; what a late fact says besides may be news.
+            (None, Some(row)) => Some(AgentRow {
+                name: registers.name.get().cloned(),
+                mode: registers.mode.get().cloned(),
+                ..row.clone()
+            }),
+            (None, None) => None,
+        };
         // Entries are never taken back, so an agent that has a state keeps one.
-        if let Some(after) = last.and_then(|last| AgentRow::of(workspace, name, last, &registers)) {
+        if let Some(after) = after {
             folded.presents.row(settings, changes, row_before.as_ref(), Some(&after));
         }
-        tail.put(&stale, entries, &computed);
+        // Of an agent without a state no entries are read.
+        let remembered = stale.until.is_none() && !computed.is_empty();
+        if remembered {
+            tail.put(&stale, added.entries, &computed);
+        }
         let row = |interval| IntervalRow { workspace: workspace.clone(), agent: name.clone(), interval };
         let mut stored: BTreeMap<OccurredAt, Interval> =
             stale.stored.into_iter().map(|interval| (interval.started_at, interval)).collect();
@@ -143,7 +182,9 @@ pub(crate) fn fold(
             folded.intervals.row(settings, changes, Some(&interval), None);
         }
         tail.registers = Some(registers);
-        folded.tails.push((key, tail));
+        if remembered {
+            folded.tails.push((key, tail));
+        }
     }
     Ok(folded)
 }
@@ -177,6 +218,32 @@ impl Added {
     /// The moment from which on the agent's story changes.
     fn earliest(&self) -> OccurredAt {
         self.entries.iter().map(|entry| entry.at).min().unwrap_or(BEGINNING)
+    }
+
+    /// What begins later than this is in reach of nothing that is added.
+    fn reach(&self) -> OccurredAt {
+        let latest = self.entries.iter().map(|entry| entry.at).max().unwrap_or(BEGINNING);
+        OccurredAt::from_millis(latest.millis().saturating_add(TOUCH_GRACE_MILLIS))
+    }
+}
+
+/// Where reading ended, if not at the end of an agent's entries.
+struct Reach {
+    /// A moment in which a state fact lies, with all that is said of that moment; absent where none was met.
+    until: Option<OccurredAt>,
+}
+
+impl Reach {
+    fn of(added: &Added, entries: &[Entry], most: usize) -> Option<Self> {
+        let reach = added.reach();
+        let beyond = || entries.iter().filter(|entry| entry.at > reach);
+        if beyond().count() < most {
+            return None;
+        }
+        // Of the last moment there may be more.
+        let end = beyond().map(|entry| entry.at).max();
+        let states = beyond().filter(|entry| Some(entry.at) < end && is_state(&entry.says));
+        Some(Self { until: states.map(|entry| entry.at).max() })
     }
 }
 
@@ -254,20 +321,73 @@ fn columns<'a>(from: impl Iterator<Item = (&'a Key, OccurredAt)>) -> Columns<'a>
     columns
 }
 
-/// The stored intervals that may change, with what they rest on: for each agent, in the order given.
-async fn load_intervals(tx: &mut PgConnection, of: &[(Key, Added)]) -> Result<Vec<Vec<Interval>>, PostgresError> {
+/// The stored entries from each change on, and so many beyond what is in reach of it, or all: for each agent, in the order
+/// given. None of an agent who has no state and gets none: touches alone make no interval.
+async fn load_entries(
+    tx: &mut PgConnection,
+    of: &[(Key, Added)],
+    lookahead: Option<usize>,
+) -> Result<Vec<Vec<Entry>>, PostgresError> {
     let (workspaces, agents, moments) = columns(of.iter().map(|(key, added)| (key, added.earliest())));
-    // From the second last interval that a state fact began before the change: it is the context, what follows is computed
-    // anew. All of them where there are no two such.
+    let reaches: Vec<DateTime<Utc>> = of.iter().map(|(_, added)| to_sql(added.reach())).collect();
+    let with_state: Vec<bool> =
+        of.iter().map(|(_, added)| added.entries.iter().any(|entry| is_state(&entry.says))).collect();
+    let found = sqlx::query(
+        "select asked.place, held.*
+         from (
+             select * from unnest($1::text[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::boolean[])
+                  with ordinality as told (workspace_id, agent_id, from_at, reach, with_state, place)
+             where told.with_state or exists (
+                 select from agent_intervals as known
+                 where known.workspace_id = told.workspace_id and known.agent_id = told.agent_id)
+             offset 0
+         ) as asked
+         cross join lateral (
+             (select occurred_at, arrival, fact_id, state, reason, call_id, rests_on from agent_timeline as near
+              where near.workspace_id = asked.workspace_id and near.agent_id = asked.agent_id
+                and near.occurred_at >= asked.from_at and near.occurred_at <= asked.reach)
+             union all
+             (select occurred_at, arrival, fact_id, state, reason, call_id, rests_on from agent_timeline as far
+              where far.workspace_id = asked.workspace_id and far.agent_id = asked.agent_id
+                and far.occurred_at > asked.reach
+              order by far.occurred_at, far.arrival limit $6::bigint)
+         ) as held",
+    )
+    .bind(&workspaces)
+    .bind(&agents)
+    .bind(&moments)
+    .bind(&reaches)
+    .bind(&with_state)
+    .bind(lookahead.and_then(|most| i64::try_from(most).ok()))
+    .fetch_all(tx)
+    .await?;
+    let mut entries: Vec<Vec<Entry>> = vec![Vec::new(); of.len()];
+    for row in &found {
+        if let Some(entries) = entries.get_mut(rows::place(row)?) {
+            entries.push(entry(row)?);
+        }
+    }
+    Ok(entries)
+}
+
+/// The stored intervals from the second last before each change on, as far as entries were read: for each agent, in the
+/// order given.
+async fn load_intervals(
+    tx: &mut PgConnection,
+    of: &[(Key, Added)],
+    until: &[Option<OccurredAt>],
+) -> Result<Vec<Vec<Interval>>, PostgresError> {
+    let (workspaces, agents, moments) = columns(of.iter().map(|(key, added)| (key, added.earliest())));
+    let until: Vec<Option<DateTime<Utc>>> = until.iter().map(|until| until.map(to_sql)).collect();
     let found = sqlx::query(
         "select asked.place, held.state, held.reason, held.started_at, held.ended_at, held.call_id, held.presumed
-         from unnest($1::text[], $2::text[], $3::timestamptz[]) with ordinality
-              as asked (workspace_id, agent_id, changed_at, place)
+         from unnest($1::text[], $2::text[], $3::timestamptz[], $4::timestamptz[]) with ordinality
+              as asked (workspace_id, agent_id, changed_at, until, place)
          cross join lateral (
              select case when count(*) = 2 then min(earlier.started_at) else '-infinity' end as from_at from (
                  select started_at from agent_intervals as told
                  where told.workspace_id = asked.workspace_id and told.agent_id = asked.agent_id
-                   and told.started_at < asked.changed_at and not told.presumed
+                   and told.started_at < asked.changed_at
                  order by told.started_at desc limit 2
              ) as earlier
          ) as bound
@@ -275,7 +395,7 @@ async fn load_intervals(tx: &mut PgConnection, of: &[(Key, Added)]) -> Result<Ve
          cross join lateral (
              select * from agent_intervals as told
              where told.workspace_id = asked.workspace_id and told.agent_id = asked.agent_id
-               and told.started_at >= bound.from_at
+               and told.started_at >= bound.from_at and told.started_at <= coalesce(asked.until, 'infinity')
              offset 0
          ) as held
          order by asked.place, held.started_at",
@@ -283,6 +403,7 @@ async fn load_intervals(tx: &mut PgConnection, of: &[(Key, Added)]) -> Result<Ve
     .bind(&workspaces)
     .bind(&agents)
     .bind(&moments)
+    .bind(&until)
     .fetch_all(&mut *tx)
     .await?;
     let mut stored: Vec<Vec<Interval>> = vec![Vec::new(); of.len()];
@@ -294,26 +415,62 @@ async fn load_intervals(tx: &mut PgConnection, of: &[(Key, Added)]) -> Result<Ve
     Ok(stored)
 }
 
-async fn load_entries(tx: &mut PgConnection, of: &mut [Agent]) -> Result<(), PostgresError> {
-    let from = of.iter().map(|agent| (&agent.key, agent.stale.from.unwrap_or(BEGINNING)));
-    let (workspaces, agents, moments) = columns(from);
+/// Of each agent the last touch before the change, where it may be a stale interval's.
+async fn load_touches(tx: &mut PgConnection, of: &mut [Agent]) -> Result<(), PostgresError> {
+    let (workspaces, agents, moments) = columns(of.iter().map(|agent| (&agent.key, agent.stale.changed)));
+    let from: Vec<DateTime<Utc>> = of.iter().map(|agent| to_sql(agent.stale.touches_from())).collect();
     let found = sqlx::query(
-        "select asked.place, held.occurred_at, held.arrival, held.fact_id, held.state, held.reason, held.call_id, held.rests_on
-         from unnest($1::text[], $2::text[], $3::timestamptz[]) with ordinality
-              as asked (workspace_id, agent_id, from_at, place)
-         join agent_timeline as held
-           on held.workspace_id = asked.workspace_id and held.agent_id = asked.agent_id
-          and held.occurred_at >= asked.from_at - $4::bigint * interval '1 millisecond'
-         where (held.state is null or held.occurred_at >= asked.from_at)",
+        "select asked.place, held.*
+         from unnest($1::text[], $2::text[], $3::timestamptz[], $4::timestamptz[]) with ordinality
+              as asked (workspace_id, agent_id, changed_at, from_at, place)
+         cross join lateral (
+             select occurred_at, arrival, fact_id, state, reason, call_id, rests_on from agent_timeline as told
+             where told.workspace_id = asked.workspace_id and told.agent_id = asked.agent_id
+               and told.occurred_at >= asked.from_at and told.occurred_at < asked.changed_at and told.state is null
+             order by told.occurred_at desc, told.arrival desc limit 1
+         ) as held",
     )
     .bind(&workspaces)
     .bind(&agents)
     .bind(&moments)
-    .bind(TOUCH_GRACE_MILLIS)
+    .bind(&from)
     .fetch_all(tx)
     .await?;
     for row in &found {
         if let Some(agent) = of.get_mut(rows::place(row)?) {
+            agent.tail.entries.push(entry(row)?);
+        }
+    }
+    Ok(())
+}
+
+/// The last state fact before the change, of those agents only of whom a decision asks for it.
+async fn load_grounds(tx: &mut PgConnection, of: &mut [Agent]) -> Result<(), PostgresError> {
+    let mut asked: Vec<&mut Agent> =
+        of.iter_mut().filter(|agent| agent.tail.lacks_ground(&agent.stale, &agent.added.entries)).collect();
+    if asked.is_empty() {
+        return Ok(());
+    }
+    let keys: Vec<(Key, OccurredAt)> = asked.iter().map(|agent| (agent.key.clone(), agent.stale.changed)).collect();
+    let (workspaces, agents, moments) = columns(keys.iter().map(|(key, changed)| (key, *changed)));
+    let found = sqlx::query(
+        "select asked.place, held.*
+         from unnest($1::text[], $2::text[], $3::timestamptz[]) with ordinality
+              as asked (workspace_id, agent_id, changed_at, place)
+         cross join lateral (
+             select occurred_at, arrival, fact_id, state, reason, call_id, rests_on from agent_timeline as told
+             where told.workspace_id = asked.workspace_id and told.agent_id = asked.agent_id
+               and told.occurred_at < asked.changed_at and told.state is not null and told.rests_on is null
+             order by told.occurred_at desc, told.arrival desc limit 1
+         ) as held",
+    )
+    .bind(&workspaces)
+    .bind(&agents)
+    .bind(&moments)
+    .fetch_all(tx)
+    .await?;
+    for row in &found {
+        if let Some(agent) = asked.get_mut(rows::place(row)?) {
             agent.tail.entries.push(entry(row)?);
         }
     }

@@ -1,6 +1,6 @@
 //! What goes through one transaction: decoded facts in, changes of the roots out.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use helix_fold::row::Row;
 use helix_runtime::Offset;
@@ -11,7 +11,7 @@ use crate::roots;
 
 /// A decoded fact and where it lay.
 pub(crate) struct Arrived {
-    pub(crate) fact: Fact,
+    pub(crate) fact: Arc<Fact>,
     pub(crate) partition: i32,
     pub(crate) offset: Offset,
 }

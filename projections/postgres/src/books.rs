@@ -117,8 +117,9 @@ pub struct ObligationDifference {
 }
 
 /// Counts the books of the live generation afresh from the calls, in one snapshot, and compares; and looks for missed calls
-/// without an obligation and the reverse. `days` bounds it to calls that started within so many days before now: for a check
-/// that runs for ever. Gives no more than a hundred differences of each kind. `pool` comes from [`crate::connect`].
+/// without an obligation and the reverse. `days` bounds it to calls that started within so many days before now, which are
+/// found by index: for a check that runs for ever. Gives no more than a hundred differences of each kind. `pool` comes from
+/// [`crate::connect`].
 ///
 /// # Errors
 /// Where the database does not answer.
@@ -129,50 +130,78 @@ pub async fn check_books(
 ) -> Result<BooksCheck, PostgresError> {
     let mut tx = pool.begin().await?;
     tx.execute("set transaction isolation level repeatable read, read only").await?;
-    tx.execute(connect::WHOLE_TABLES).await?;
+    if days.is_none() {
+        tx.execute(connect::WHOLE_TABLES).await?;
+    }
+    let days = days.map(|days| i32::try_from(days).unwrap_or(i32::MAX).min(MOST_DAYS));
     let mut check = BooksCheck::default();
-    count(&mut tx, settings, days, &mut check).await?;
-    obligations(&mut tx, days, &mut check).await?;
+    let workspaces = workspaces(&mut tx).await?;
+    count(&mut tx, &workspaces, settings, days, &mut check).await?;
+    obligations(&mut tx, &workspaces, days, &mut check).await?;
     tx.rollback().await?;
     Ok(check)
+}
+
+/// A thousand years: before every fact, and within the calendar.
+const MOST_DAYS: i32 = 365_250;
+
+/// Whose rows there are: from one to the next by the key, for there are few workspaces and many rows.
+async fn workspaces(tx: &mut PgConnection) -> Result<Vec<String>, PostgresError> {
+    let next = |table: &str, after: &str| format!("(select min(workspace_id) from {table} {after})");
+    let least = |after: &str| {
+        let of_each = ["calls", "missed_calls", "queue_days"].map(|table| next(table, after));
+        format!("least({})", of_each.join(", "))
+    };
+    let statement = format!(
+        "with recursive known (workspace_id) as (
+             select {}
+             union all
+             select {} from known where known.workspace_id is not null
+         )
+         select workspace_id from known where workspace_id is not null",
+        least(""),
+        least("where workspace_id > known.workspace_id")
+    );
+    Ok(sqlx::query_scalar(sqlx::AssertSqlSafe(statement)).fetch_all(tx).await?)
 }
 
 const COUNTS: [&str; 5] = ["offered", "answered", "missed", "short_abandoned", "in_progress"];
 
 async fn count(
     tx: &mut PgConnection,
+    workspaces: &[String],
     settings: &AllSettings,
-    days: Option<u32>,
+    days: Option<i32>,
     check: &mut BooksCheck,
 ) -> Result<(), PostgresError> {
-    let (workspaces, zones): (Vec<&str>, Vec<&str>) =
-        settings.0.iter().map(|(workspace, settings)| (workspace.as_str(), settings.zone.name())).unzip();
+    let zones: Vec<&str> = workspaces.iter().map(|workspace| zone_of(settings, workspace)).collect();
     let found = sqlx::query(
         "with counted as (
-             select workspace_id, coalesce(skill, '') as queue,
-                    (started_at at time zone coalesce(zones.zone, $3))::date as day,
+             select workspace_id, coalesce(skill, '') as queue, (started_at at time zone asked.zone)::date as day,
                     count(*) as offered,
                     count(*) filter (where outcome = 'answered') as answered,
                     count(*) filter (where outcome = 'missed') as missed,
                     count(*) filter (where outcome = 'short_abandon') as short_abandoned,
                     count(*) filter (where outcome = 'in_progress') as in_progress
-             from calls left join unnest($1::text[], $2::text[]) as zones (workspace_id, zone) using (workspace_id)
+             from unnest($1::text[], $2::text[]) as asked (workspace_id, zone) join calls using (workspace_id)
              where direction is distinct from 'outbound'
                -- A day more than is compared, so that the first of them is whole in every zone.
-               and ($4::integer is null or started_at >= now() - make_interval(days => $4 + 2))
+               and ($3::integer is null or started_at >= now() - make_interval(days => $3 + 2))
              group by 1, 2, 3
          )
          select workspace_id, queue, to_char(day, 'YYYY-MM-DD') as day_text,
                 array[stored.offered, stored.answered, stored.missed, stored.short_abandoned, stored.in_progress] as stored,
                 array[counted.offered, counted.answered, counted.missed, counted.short_abandoned, counted.in_progress] as counted
-         from (select * from queue_days) as stored full join counted using (workspace_id, queue, day)
-         where $4::integer is null or day >= (now() - make_interval(days => $4))::date
+         from (select * from queue_days
+               where $3::integer is null or day >= (now() - make_interval(days => $3))::date) as stored
+         full join (select * from counted
+                    where $3::integer is null or day >= (now() - make_interval(days => $3))::date) as counted
+           using (workspace_id, queue, day)
          order by workspace_id, queue, day",
     )
-    .bind(&workspaces)
+    .bind(workspaces)
     .bind(&zones)
-    .bind(AllSettings::default_zone())
-    .bind(days.map(|days| i32::try_from(days).unwrap_or(i32::MAX / 4)))
+    .bind(days)
     .fetch_all(tx)
     .await?;
     for row in &found {
@@ -202,21 +231,33 @@ async fn count(
 /// Differences of one kind that are told.
 const MOST: usize = 100;
 
-async fn obligations(tx: &mut PgConnection, days: Option<u32>, check: &mut BooksCheck) -> Result<(), PostgresError> {
+fn zone_of<'a>(settings: &'a AllSettings, workspace: &str) -> &'a str {
+    settings.0.get(workspace).map_or_else(AllSettings::default_zone, |settings| settings.zone.name())
+}
+
+async fn obligations(
+    tx: &mut PgConnection,
+    workspaces: &[String],
+    days: Option<i32>,
+    check: &mut BooksCheck,
+) -> Result<(), PostgresError> {
     let found = sqlx::query(
         "select workspace_id, call_id, obligation.missed_at is null as is_missed
-         from (select workspace_id, call_id, ended_at from calls
-               where direction is distinct from 'outbound' and outcome in ('missed', 'short_abandon')
-                 and ($1::integer is null or started_at >= now() - make_interval(days => $1))) as missed
-         full join (select obligation.workspace_id, obligation.call_id, obligation.missed_at
-                    from missed_calls as obligation left join calls as of_call using (workspace_id, call_id)
-                    where $1::integer is null or coalesce(of_call.started_at, obligation.missed_at)
-                          >= now() - make_interval(days => $1)) as obligation
-           using (workspace_id, call_id)
-         where obligation.missed_at is distinct from missed.ended_at
-         order by workspace_id, call_id limit $2",
+         from unnest($1::text[]) as asked (workspace_id) join calls as missed using (workspace_id)
+         left join missed_calls as obligation using (workspace_id, call_id)
+         where direction is distinct from 'outbound' and outcome in ('missed', 'short_abandon')
+           and ($2::integer is null or started_at >= now() - make_interval(days => $2))
+           and obligation.missed_at is distinct from missed.ended_at
+         union all
+         select workspace_id, call_id, false
+         from missed_calls as obligation left join calls as of_call using (workspace_id, call_id)
+         where ($2::integer is null or missed_at >= now() - make_interval(days => $2))
+           and (of_call.outcome is null or of_call.direction = 'outbound'
+                or of_call.outcome not in ('missed', 'short_abandon'))
+         order by 1, 2 limit $3",
     )
-    .bind(days.map(|days| i32::try_from(days).unwrap_or(i32::MAX / 4)))
+    .bind(workspaces)
+    .bind(days)
     .bind(i64::try_from(MOST).unwrap_or(i64::MAX))
     .fetch_all(tx)
     .await?;

@@ -121,10 +121,14 @@ impl Folded {
         Ok(())
     }
 
-    /// Positions count from 1 on both sides.
+    /// Pairs by position: a row that somebody took away is written again, and the root, which still counts it, tells.
     fn legs(&mut self, settings: &AllSettings, changes: &mut Changes, before: &[CallLegRow], after: &[CallLegRow]) {
-        for place in 0..before.len().max(after.len()) {
-            self.legs.row(settings, changes, before.get(place), after.get(place));
+        let mut stored: BTreeMap<i64, &CallLegRow> = before.iter().map(|leg| (leg.position, leg)).collect();
+        for leg in after {
+            self.legs.row(settings, changes, stored.remove(&leg.position), Some(leg));
+        }
+        for leg in stored.into_values() {
+            self.legs.row(settings, changes, Some(leg), None);
         }
     }
 

@@ -25,6 +25,12 @@ pub enum PostgresError {
 }
 
 impl PostgresError {
+    /// What the session's own timeouts end: a statement (57014), or a transaction in which the fold took its time (25P03).
+    fn took_too_long(&self) -> bool {
+        let Self::Sql(sqlx::Error::Database(error)) = self else { return false };
+        matches!(error.code().as_deref(), Some("57014" | "25P03"))
+    }
+
     /// What Postgres refuses for what it is, however often it is asked: data exceptions (class 22, as a NUL in a text),
     /// broken constraints (class 23), and values that are longer than an index takes (54000). The code and what it concerns;
     /// never the message, which may hold values.
@@ -43,6 +49,7 @@ impl From<PostgresError> for StoreError {
     fn from(error: PostgresError) -> Self {
         match error.refusal() {
             Some(reason) => Self::Refused { reason },
+            None if error.took_too_long() => Self::too_long(error),
             None => Self::unavailable(error),
         }
     }

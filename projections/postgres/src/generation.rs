@@ -9,6 +9,7 @@
 //! two people cannot. Who reads the live generation by more than one statement holds another, shared one
 //! ([`keep_readers_out`] takes it for itself).
 
+use helix_runtime::fill::FillError;
 use helix_schemas::names::WorkspaceId;
 use sqlx::{Connection as _, Executor as _, PgConnection, PgPool, Row as _};
 
@@ -148,6 +149,16 @@ pub enum GenerationError {
     /// The database does not answer, or refused.
     #[error(transparent)]
     Postgres(#[from] PostgresError),
+}
+
+impl From<FillError> for GenerationError {
+    fn from(error: FillError) -> Self {
+        match error {
+            FillError::Interrupted => Self::Interrupted,
+            FillError::NotHeld { .. } => Self::Behind,
+            FillError::Store(error) => Self::Store(error),
+        }
+    }
 }
 
 impl From<sqlx::Error> for GenerationError {

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
+// Also for `diff`.
+pub(crate) use helix_runtime::fill::LogSource;
 use helix_runtime::{
-    NextOffset, Record, StoreError,
     fault::{self, Point},
+    fill::{Filled, Filler, Gap},
 };
 use helix_schemas::{codec::Codec, fact::Fact, registry::Registry};
 use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
@@ -13,50 +14,18 @@ use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
 use crate::{
     AllSettings, PostgresError, connect,
     decode::Decoder,
-    fill::{Filled, Filler, ROUND},
     generation::{self, Generation, GenerationError, Operator, Scope, Standby, StandbyState},
     memory::Memory,
     progress::progress_of,
     store::{Grown, PostgresStore},
 };
 
+/// Offsets that are read and applied at once.
+const ROUND: i64 = 10_000;
 /// How often the standby is brought up before the live projector is held for the rest.
 const ROUNDS: usize = 20;
 /// What the live projector may be held for.
 const REST: i64 = ROUND / 2;
-
-/// Who reads the log for a standby.
-#[async_trait]
-pub trait LogSource: Send {
-    /// Every record of a partition with an offset from `from` on and below `to`, in order. Asked in portions of at most
-    /// some ten thousand offsets.
-    async fn records(
-        &mut self,
-        topic: &str,
-        partition: i32,
-        from: NextOffset,
-        to: NextOffset,
-    ) -> Result<Vec<Record>, StoreError>;
-}
-
-/// What the standby lacks of one partition, up to the live generation's progress.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-pub struct Gap {
-    /// The partition.
-    pub partition: i32,
-    /// From here on,
-    pub from: i64,
-    /// up to here.
-    pub to: i64,
-}
-
-impl Gap {
-    /// How many offsets.
-    #[must_use]
-    pub const fn width(&self) -> i64 {
-        self.to - self.from
-    }
-}
 
 /// The generations of one database.
 #[derive(Clone)]
@@ -106,7 +75,7 @@ impl Generations {
     }
 
     /// The standby as a store. It takes the facts of its scope alone, by their keys, and never passes the live generation:
-    /// what lies beyond is [`StoreError::Unavailable`] for the time being.
+    /// what lies beyond is [`helix_runtime::StoreError::Unavailable`] for the time being.
     ///
     /// # Errors
     /// [`GenerationError::NoStandby`], or where the database does not answer.
@@ -146,8 +115,8 @@ impl Generations {
         let operator = Operator::take(&self.live).await?;
         let filled = async {
             let targets = self.gaps(topic).await?;
-            let mut filler = Filler::new(self.store().await?, topic, &targets).await?;
-            filler.fill(source, targets, report, stopped).await
+            let mut filler = self.filler(topic, &targets).await?;
+            Ok(filler.fill(source, targets, report, stopped).await?)
         };
         let filled = filled.await;
         operator.leave().await?;
@@ -200,9 +169,18 @@ impl Generations {
         Ok(exchanged)
     }
 
+    async fn filler(&self, topic: &str, gaps: &[Gap]) -> Result<Filler<PostgresStore>, GenerationError> {
+        let partitions: Vec<i32> = gaps.iter().map(|gap| gap.partition).collect();
+        Ok(Filler::new(self.store().await?, topic, ROUND, &partitions).await?)
+    }
+
     /// Fills until little is left, while the projector runs on.
-    pub(crate) async fn come_close(&self, topic: &str, source: &mut dyn LogSource) -> Result<Filler, GenerationError> {
-        let mut filler = Filler::new(self.store().await?, topic, &self.gaps(topic).await?).await?;
+    pub(crate) async fn come_close(
+        &self,
+        topic: &str,
+        source: &mut dyn LogSource,
+    ) -> Result<Filler<PostgresStore>, GenerationError> {
+        let mut filler = self.filler(topic, &self.gaps(topic).await?).await?;
         for _ in 0..ROUNDS {
             let gaps = self.gaps(topic).await?;
             if gaps.iter().map(Gap::width).sum::<i64>() <= REST {
@@ -216,7 +194,7 @@ impl Generations {
     /// Fills what is left while the caller holds the live progress.
     pub(crate) async fn fill_the_rest(
         &self,
-        filler: &mut Filler,
+        filler: &mut Filler<PostgresStore>,
         topic: &str,
         source: &mut dyn LogSource,
     ) -> Result<(), GenerationError> {

@@ -12,10 +12,11 @@
 //!
 //! Where to look: [`PostgresStore`] (`store`, `apply`, then `agents`, `calls`, `missed`, `books`, `roots`); how rows are
 //! written (`columns`) and read (`rows`); what is remembered (`memory`, `tail`); [`parked`]; generations beside the live
-//! one ([`Generations`], `fill`, `diff`).
+//! one ([`Generations`], `diff`); proof ([`Audit`], [`Snapshot`]).
 
 mod agents;
 mod apply;
+mod audit;
 mod batch;
 mod books;
 mod calls;
@@ -24,7 +25,6 @@ mod connect;
 mod decode;
 mod diff;
 mod error;
-mod fill;
 mod generation;
 mod generations;
 mod memory;
@@ -38,14 +38,15 @@ mod snapshot;
 mod store;
 mod tail;
 
+pub use audit::{Audit, RowDifference};
 pub use batch::ChangedRow;
 pub use books::{BooksCheck, BooksDifference, ObligationDifference, check_books};
 pub use connect::{connect, migrate};
 pub use diff::{Diff, RootDiff, RowDiff, TableDiff};
 pub use error::PostgresError;
-pub use fill::Filled;
 pub use generation::{Generation, GenerationError, Scope, Standby, StandbyState, standby};
-pub use generations::{Gap, Generations, LogSource};
+pub use generations::Generations;
+pub use helix_runtime::fill::{Filled, Gap, LogSource};
 pub use parked::{ParkedFilter, UnparkError, Unparked, parked};
 pub use progress::{Progress, ProgressOf, pause, paused, progress, progress_of};
 pub use roots::StoredRoot;

@@ -10,6 +10,7 @@ use sqlx::{PgConnection, PgPool, Row as _, postgres::PgRow};
 use crate::{
     PostgresError, apply,
     batch::{Arrived, ChangedRow, Changes},
+    decode::Placed,
     memory::Memory,
     rows::bad,
     store::PostgresStore,
@@ -249,7 +250,8 @@ impl PostgresStore {
         let projection = self.generation.projection();
         records.sort_by_key(|(partition, record)| (*partition, record.offset));
         let given: Vec<(i32, i64)> = records.iter().map(|(partition, record)| (*partition, record.offset.0)).collect();
-        let facts: Arc<Vec<Arrived>> = Arc::new(self.decoder.decode(records).await?);
+        let placed = records.into_iter().map(|(partition, record)| Placed::new(partition, record)).collect();
+        let facts: Arc<Vec<Arrived>> = Arc::new(self.decoder.decode(placed).await?);
         let mut tx = self.pool.begin().await?;
         fence(&mut tx, projection, topic, key).await?;
         let held = parked_now(&mut tx, projection, topic, key).await?;

@@ -136,16 +136,15 @@ impl<R: Stored> Difference<R> {
     }
 }
 
-/// Earlier than anything a provider sends, and within Postgres's range.
-const BEGINNING: DateTime<Utc> = match DateTime::from_timestamp(-60_000_000_000, 0) {
-    Some(at) => at,
-    None => DateTime::UNIX_EPOCH,
-};
+/// The years 1 to 9999 in UTC milliseconds: further than any fact tells ([`helix_schemas::time::MOMENTS`]), and what Postgres,
+/// chrono and sqlx all hold.
+const CALENDAR: (i64, i64) = (-62_135_596_800_000, 253_402_300_799_999);
 
-/// A moment as bound and read by sqlx.
+/// A moment as bound and read by sqlx. A bound such as "from the beginning" may lie outside of the calendar, and is then its
+/// end on that side.
 pub(crate) fn to_sql(at: OccurredAt) -> DateTime<Utc> {
-    // Postgres reaches from 4713 BC; what lies before it, or beyond chrono, is "from the beginning".
-    at.to_utc().filter(|at| at.timestamp() > -200_000_000_000).unwrap_or(BEGINNING)
+    let (first, last) = CALENDAR;
+    DateTime::from_timestamp_millis(at.millis().clamp(first, last)).unwrap_or(DateTime::UNIX_EPOCH)
 }
 
 pub(crate) fn moment(at: DateTime<Utc>) -> OccurredAt {
@@ -172,10 +171,12 @@ pub(crate) fn place(row: &PgRow) -> Result<usize, PostgresError> {
     usize::try_from(place - 1).map_err(|error| bad("a place", error))
 }
 
-/// A day as bound and read by sqlx.
+/// A day as bound and read by sqlx: that of a moment, and of the calendar with it.
 pub(crate) fn to_date(day: i64) -> NaiveDate {
-    let days = i32::try_from(day).ok().and_then(NaiveDate::from_epoch_days);
-    days.unwrap_or(if day < 0 { NaiveDate::MIN } else { NaiveDate::MAX })
+    const MILLIS: i64 = 86_400_000;
+    let (first, last) = CALENDAR;
+    let day = day.clamp(first.div_euclid(MILLIS), last.div_euclid(MILLIS));
+    i32::try_from(day).ok().and_then(NaiveDate::from_epoch_days).unwrap_or_default()
 }
 
 fn state(table: &'static str, word: &str) -> Result<AgentState, PostgresError> {

@@ -7,7 +7,7 @@ use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
 
 use crate::{
     PostgresError, connect,
-    generation::Generation,
+    generation::{Generation, READ_TABLES, STATE_TABLES},
     progress::progress_of,
     roots::{StoredRoot, roots_of},
     rows::read_workspace,
@@ -33,42 +33,75 @@ impl Snapshot {
     /// # Errors
     /// Where the database does not answer or holds what no build of ours writes.
     pub async fn take(pool: &PgPool, topic: &str, only: Option<&WorkspaceId>) -> Result<Self, PostgresError> {
-        // Before the snapshot, in a connection of its own: closing it gives the lock back.
-        let mut connection = pool.acquire().await?.detach();
-        connection.execute("set statement_timeout = 0").await?;
-        connection.execute("select pg_advisory_lock_shared(hashtextextended('helix.generations.read', 0))").await?;
-        let mut tx = connection.begin().await?;
-        tx.execute("set transaction isolation level repeatable read, read only").await?;
-        tx.execute(connect::WHOLE_TABLES).await?;
-        let taken = read(&mut tx, topic, only).await;
-        tx.rollback().await?;
-        connection.close().await?;
+        let mut moment = Moment::begin(pool).await?;
+        let taken = read(&mut moment.0, topic, only).await;
+        moment.end().await?;
         taken
     }
 }
 
-async fn read(tx: &mut PgConnection, topic: &str, only: Option<&WorkspaceId>) -> Result<Snapshot, PostgresError> {
-    let held = progress_of(&mut *tx, Generation::Live.projection(), topic).await?;
-    let progress = held.iter().map(|at| (at.partition, at.next_offset)).collect();
-    let roots = roots_of(tx, Generation::Live).await?;
-    let mut names: BTreeSet<String> = roots.keys().cloned().collect();
-    for table in crate::generation::READ_TABLES {
-        // Rows that no root stands for are what a proof looks for.
-        let distinct = format!("select distinct workspace_id from {table}");
-        names.extend(sqlx::query_scalar::<_, String>(sqlx::AssertSqlSafe(distinct)).fetch_all(&mut *tx).await?);
+/// A snapshot of the database that no exchange of generations falls into, in a connection of its own.
+pub(crate) struct Moment(pub(crate) PgConnection);
+
+impl Moment {
+    pub(crate) async fn begin(pool: &PgPool) -> Result<Self, PostgresError> {
+        let mut connection = pool.acquire().await?.detach();
+        connection.execute("set statement_timeout = 0").await?;
+        // Before the snapshot; closing the connection gives the lock back.
+        connection.execute("select pg_advisory_lock_shared(hashtextextended('helix.generations.read', 0))").await?;
+        connection.execute("begin isolation level repeatable read, read only").await?;
+        connection.execute(connect::WHOLE_TABLES).await?;
+        Ok(Self(connection))
     }
-    let mut rows = BTreeMap::new();
-    for name in names {
-        let Ok(workspace) = WorkspaceId::new(&name) else { continue };
-        if only.is_none_or(|only| *only == workspace) {
-            rows.insert(workspace.clone(), read_workspace(tx, &workspace).await?);
+
+    pub(crate) async fn end(self) -> Result<(), PostgresError> {
+        Ok(self.0.close().await?)
+    }
+}
+
+/// Where the live generation stood and what it claims of itself.
+pub(crate) struct Standing {
+    pub(crate) progress: BTreeMap<i32, i64>,
+    pub(crate) roots: BTreeMap<String, StoredRoot>,
+    pub(crate) parked: BTreeSet<(i32, i64)>,
+    /// Whose rows there are, in any of its tables.
+    pub(crate) workspaces: BTreeSet<WorkspaceId>,
+}
+
+impl Standing {
+    pub(crate) async fn read(
+        tx: &mut PgConnection,
+        topic: &str,
+        only: Option<&WorkspaceId>,
+    ) -> Result<Self, PostgresError> {
+        let held = progress_of(&mut *tx, Generation::Live.projection(), topic).await?;
+        let progress = held.iter().map(|at| (at.partition, at.next_offset)).collect();
+        let roots = roots_of(tx, Generation::Live).await?;
+        let mut names: BTreeSet<String> = roots.keys().cloned().collect();
+        for table in READ_TABLES.iter().chain(&STATE_TABLES) {
+            // Rows that no root stands for are what a proof looks for.
+            let distinct = format!("select distinct workspace_id from {table}");
+            names.extend(sqlx::query_scalar::<_, String>(sqlx::AssertSqlSafe(distinct)).fetch_all(&mut *tx).await?);
         }
+        let workspaces = names.iter().filter_map(|name| WorkspaceId::new(name).ok());
+        let workspaces = workspaces.filter(|workspace| only.is_none_or(|only| only == workspace)).collect();
+        let parked = sqlx::query_as(
+            r#"select partition, "offset" from helix.parked_facts where projection = $1 and topic = $2"#,
+        )
+        .bind(Generation::Live.projection())
+        .bind(topic)
+        .fetch_all(&mut *tx)
+        .await?;
+        Ok(Self { progress, roots, parked: parked.into_iter().collect(), workspaces })
     }
-    let parked =
-        sqlx::query_as(r#"select partition, "offset" from helix.parked_facts where projection = $1 and topic = $2"#)
-            .bind(Generation::Live.projection())
-            .bind(topic)
-            .fetch_all(&mut *tx)
-            .await?;
-    Ok(Snapshot { progress, roots, parked: parked.into_iter().collect(), rows })
+}
+
+async fn read(tx: &mut PgConnection, topic: &str, only: Option<&WorkspaceId>) -> Result<Snapshot, PostgresError> {
+    let Standing { progress, roots, parked, workspaces } = Standing::read(tx, topic, only).await?;
+    let mut rows = BTreeMap::new();
+    for workspace in workspaces {
+        let of_workspace = read_workspace(tx, &workspace).await?;
+        rows.insert(workspace, of_workspace);
+    }
+    Ok(Snapshot { progress, roots, parked, rows })
 }

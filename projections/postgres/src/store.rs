@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use helix_runtime::{
-    Batch, Position, Standing, Store, StoreError,
+    Batch, Position, Prepared, Preparer, Standing, Store, StoreError,
     fault::{self, Point},
 };
 use helix_schemas::{codec::Codec, fact::Fact, key::workspace_of_key, names::WorkspaceId, registry::Registry};
@@ -84,14 +84,19 @@ impl PostgresStore {
         tx.commit().await
     }
 
-    fn records(&self, batch: &Batch) -> Vec<Placed> {
+    /// The records of a batch that concern this store, with what was prepared of them.
+    fn records(&self, batch: &Batch, prepared: Vec<Option<Prepared>>) -> Vec<Placed> {
         let mut records = Vec::with_capacity(batch.len());
+        let mut prepared = prepared.into_iter();
         for slice in &batch.slices {
-            let of_scope = slice.records.iter().filter(|record| match &self.only {
-                Some(only) => workspace_of_key(&record.key) == Some(only.as_str()),
-                None => true,
-            });
-            records.extend(of_scope.map(|record| (slice.partition, record.clone())));
+            for record in &slice.records {
+                let prepared = prepared.next().flatten();
+                let of_scope =
+                    self.only.as_ref().is_none_or(|only| workspace_of_key(&record.key) == Some(only.as_str()));
+                if of_scope {
+                    records.push(Placed::prepared(slice.partition, record.clone(), prepared));
+                }
+            }
         }
         records
     }
@@ -112,8 +117,16 @@ impl Store for PostgresStore {
         Ok(Some(progress::standing(&self.pool, self.generation.projection(), topic, partitions).await?))
     }
 
+    fn preparer(&self) -> Option<Preparer> {
+        Some(self.decoder.preparer())
+    }
+
     async fn apply(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        let facts = Arc::new(self.decoder.decode(self.records(batch)).await?);
+        self.apply_prepared(batch, Vec::new()).await
+    }
+
+    async fn apply_prepared(&mut self, batch: &Batch, prepared: Vec<Option<Prepared>>) -> Result<(), StoreError> {
+        let facts = Arc::new(self.decoder.decode(self.records(batch, prepared)).await?);
         fault::pass(Point::AfterDecode);
         apply::apply(self, batch, Arc::clone(&facts)).await?;
         if self.grown.by(facts.len())

@@ -1,6 +1,7 @@
 //! The loop: one thread owns the consumer, the store and all that is held between them.
 //!
-//! Everything happens on that one thread, in order: poll, hold, cut, apply. Rebalances are only noted by the client's
+//! Everything happens on that one thread, in order: poll, hold, cut, apply; while a batch is applied, what follows it is
+//! polled and held ([`crate::ahead`]). Rebalances are only noted by the client's
 //! callback and worked off by the loop ([`crate::rebalance`]), so that progress can be read from the store before a partition
 //! is assigned, and what is held of a revoked one is applied before it is given back. While the store does not answer, or an
 //! operator has paused the projection, partitions are paused and polling goes on, so that the group keeps this member and
@@ -20,18 +21,20 @@ use rdkafka::{
     Message, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
+    message::BorrowedMessage,
 };
 use tokio::runtime::Handle;
 
 use crate::{
+    ahead::Ahead,
     client::{Callbacks, Rebalance, client_config},
     config::{EngineConfig, Membership},
     engine::{Engine, EngineError},
     fault::{self, Point},
-    held::{Held, Narrowed},
+    held::{Cut, Held, Narrowed, Waiting},
     metrics::Meter,
     status::Status,
-    store::{Batch, Cause, Offset, Record, Store, StoreError},
+    store::{Batch, Cause, Offset, Preparer, Record, Store, StoreError},
     watchdog::Watchdog,
 };
 
@@ -49,10 +52,11 @@ pub(crate) struct Loop<S> {
     pub(crate) projection: String,
     pub(crate) meter: Meter,
     pub(crate) runtime: Handle,
-    stop: Arc<AtomicBool>,
+    pub(crate) stop: Arc<AtomicBool>,
+    pub(crate) preparer: Option<Preparer>,
     pub(crate) consumer: BaseConsumer<Callbacks>,
     pub(crate) held: Held,
-    first_held: Option<Instant>,
+    pub(crate) first_held: Option<Instant>,
     /// The store did not take the last batch.
     pub(crate) retry: Option<Retry>,
     /// An operator paused the projection.
@@ -99,12 +103,14 @@ impl Retry {
 
 /// Waits for the store as long as it may take.
 pub(crate) async fn patiently<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    tokio::time::timeout(STORE_PATIENCE, asked).await.unwrap_or_else(|elapsed| Err(StoreError::unavailable(elapsed)))
+    tokio::time::timeout(STORE_PATIENCE, asked).await.unwrap_or_else(|elapsed| Err(StoreError::too_long(elapsed)))
 }
 
 /// What to do after a batch was tried.
 #[derive(PartialEq, Eq)]
 enum Then {
+    /// What was cut is applied; what is held beyond it is for another turn of the loop, after the group and the beat.
+    Done,
     /// Cut and try the next at once.
     GoOn,
     /// Go on polling: everything is applied, or nothing can be for now.
@@ -121,6 +127,7 @@ impl<S: Store> Loop<S> {
         let mut this = Self {
             meter,
             config,
+            preparer: store.preparer(),
             store,
             status,
             projection,
@@ -161,7 +168,7 @@ impl<S: Store> Loop<S> {
                 self.rejoin(partition)?;
             }
             if self.due(idle) {
-                self.apply()?;
+                self.apply(Ahead::Read)?;
             }
             self.beat()?;
         }
@@ -178,40 +185,17 @@ impl<S: Store> Loop<S> {
             (None, _) if self.paused => POLL,
             (None, _) => Duration::ZERO,
         };
-        let (partition, record, appended_at) = match self.consumer.poll(wait) {
+        let (partition, polled) = match self.consumer.poll(wait) {
             None => return Ok(true),
-            Some(Err(error)) => return self.consumer_error(error).map(|()| false),
-            Some(Ok(message)) => {
-                let key = Bytes::copy_from_slice(message.key().unwrap_or_default());
-                let value = Bytes::copy_from_slice(message.payload().unwrap_or_default());
-                let record = Record { offset: Offset(message.offset()), key, value };
-                (message.partition(), record, message.timestamp().to_millis())
-            }
+            Some(Err(error)) => return consumer_error(error, &self.config.topic).map(|()| false),
+            Some(Ok(message)) => (message.partition(), waiting(&message)),
         };
-        if self.held.push(partition, record, appended_at) {
+        if self.held.push(partition, polled) {
             self.first_held.get_or_insert_with(Instant::now);
             self.status.holds(self.held.records());
             fault::pass(Point::AfterPoll);
         }
         Ok(false)
-    }
-
-    fn consumer_error(&self, error: KafkaError) -> Result<(), EngineError> {
-        if let KafkaError::MessageConsumptionFatal(_) = error {
-            // This client will never read again, as after a broker that froze told another that this one's name is free.
-            return Err(error.into());
-        }
-        match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
-                Err(EngineError::LogStartPassed { topic: self.config.topic.clone() })
-            }
-            Some(RDKafkaErrorCode::Fatal) => Err(error.into()),
-            // The client recovers from all others by itself: brokers that went away, a coordinator that moved.
-            Some(_) | None => {
-                tracing::warn!(%error, topic = self.config.topic, "consumer");
-                Ok(())
-            }
-        }
     }
 
     /// Whether what is held must be applied now.
@@ -224,23 +208,27 @@ impl<S: Store> Loop<S> {
             || self.first_held.is_some_and(|first| first.elapsed() >= self.config.batch_time)
     }
 
-    /// Applies everything that is held before it is given up, where the store takes it.
+    /// Applies everything that is held before it is given up, where the store takes it. One that is slow would hold up the
+    /// group, or whoever waits for our end: whoever is next reads it again.
     pub(crate) fn drain(&mut self) -> Result<(), EngineError> {
-        if self.retry.is_some() || self.paused || self.held.records() == 0 {
+        if self.retry.is_some() || self.paused || self.held.slowed() || self.held.records() == 0 {
             return Ok(());
         }
-        self.apply()
+        self.apply(Ahead::Stay)
     }
 
-    /// Applies everything that is held: as one batch where nothing is wrong with it.
-    fn apply(&mut self) -> Result<(), EngineError> {
+    /// Applies everything that is held: as one batch where nothing is wrong with it. What is read ahead meanwhile stays held,
+    /// unless something is. While batches are kept small, one of them.
+    fn apply(&mut self, mut ahead: Ahead) -> Result<(), EngineError> {
         if self.paused {
             return Ok(());
         }
         while self.held.records() > 0 {
             self.status.turned();
-            if self.attempt()? == Then::Poll {
-                return Ok(());
+            match self.attempt(ahead)? {
+                Then::Poll => return Ok(()),
+                Then::GoOn => ahead = Ahead::Stay,
+                Then::Done => break,
             }
         }
         // Also where what was to be tried again is another instance's by now.
@@ -250,24 +238,48 @@ impl<S: Store> Loop<S> {
         self.gate()
     }
 
-    fn attempt(&mut self) -> Result<Then, EngineError> {
-        let batch = self.held.cut(&self.config.topic);
-        let facts = batch.len();
+    fn attempt(&mut self, ahead: Ahead) -> Result<Then, EngineError> {
+        let Cut { batch, prepared } = self.held.cut(&self.config.topic);
+        let slowed = self.held.slowed();
+        // One batch ahead and no more: none while a batch is tried again or narrowed down, which holds what was read.
+        let ahead = if self.retry.is_some() || self.held.narrowing() || slowed { Ahead::Stay } else { ahead };
         let begun = Instant::now();
-        let outcome = self.runtime.block_on(patiently(self.store.apply(&batch)));
+        let (outcome, read) = self.give(&batch, prepared, ahead);
         let took = begun.elapsed();
+        let applied = outcome.is_ok();
+        let then = self.answered(&batch, outcome, took)?;
+        // What went wrong with reading on is told when the batch is dealt with.
+        let since = read?;
+        if applied && ahead == Ahead::Read {
+            self.first_held = since;
+        }
+        Ok(if applied && (ahead == Ahead::Read || slowed) { Then::Done } else { then })
+    }
+
+    /// What follows from the store's answer.
+    fn answered(
+        &mut self,
+        batch: &Batch,
+        outcome: Result<(), StoreError>,
+        took: Duration,
+    ) -> Result<Then, EngineError> {
+        let facts = batch.len();
         match outcome {
             Ok(()) => {
                 self.meter.batch("applied", facts, took);
-                self.applied(&batch);
+                self.applied(batch);
                 Ok(Then::GoOn)
             }
             Err(StoreError::Unavailable(error)) => {
                 self.meter.batch("unavailable", facts, took);
                 tracing::warn!(projection = self.projection, %error, facts, "the store does not answer; trying again");
-                self.retry = Some(Retry::after(self.retry.as_ref()));
-                self.gate()?;
-                Ok(Then::Poll)
+                self.try_again()
+            }
+            Err(StoreError::TooLong(error)) => {
+                self.meter.batch("too_long", facts, took);
+                tracing::warn!(projection = self.projection, %error, facts, "a batch took too long; trying fewer facts");
+                self.held.too_long(batch);
+                self.try_again()
             }
             Err(StoreError::Fenced { partition }) => {
                 self.meter.batch("fenced", facts, took);
@@ -281,13 +293,19 @@ impl<S: Store> Loop<S> {
             }
             Err(StoreError::Refused { reason }) => {
                 self.meter.batch("refused", facts, took);
-                match self.held.refused(&batch) {
+                match self.held.refused(batch) {
                     Narrowed::Smaller => Ok(Then::GoOn),
                     Narrowed::Found { partition, offset } => self.park(partition, offset, &reason),
                     Narrowed::Nothing => Err(self.store_error(StoreError::Refused { reason })),
                 }
             }
         }
+    }
+
+    fn try_again(&mut self) -> Result<Then, EngineError> {
+        self.retry = Some(Retry::after(self.retry.as_ref()));
+        self.gate()?;
+        Ok(Then::Poll)
     }
 
     /// Parks a record's key; what is held is cut again.
@@ -334,9 +352,10 @@ impl<S: Store> Loop<S> {
         }
     }
 
-    /// Lets records flow, or not, as things stand.
+    /// Lets records flow, or not, as things stand. While batches are kept small what is held is worked off first.
     pub(crate) fn gate(&mut self) -> Result<(), EngineError> {
-        let flowing = self.retry.is_none() && !self.paused;
+        let crowded = self.held.slowed() && self.held.records() > 0;
+        let flowing = self.retry.is_none() && !self.paused && !crowded;
         if flowing != self.flowing {
             let assigned = self.consumer.assignment()?;
             if flowing { self.consumer.resume(&assigned) } else { self.consumer.pause(&assigned) }?;
@@ -425,6 +444,33 @@ impl<S: Store> Loop<S> {
             self.retry = None;
         }
         self.gate()
+    }
+}
+
+/// A record as it was polled; it outlives the client's buffer.
+pub(crate) fn waiting(message: &BorrowedMessage<'_>) -> Waiting {
+    let key = Bytes::copy_from_slice(message.key().unwrap_or_default());
+    let value = Bytes::copy_from_slice(message.payload().unwrap_or_default());
+    let record = Record { offset: Offset(message.offset()), key, value };
+    Waiting { record, appended_at: message.timestamp().to_millis(), prepared: None }
+}
+
+/// What the client says; an error where it says that it will not go on.
+pub(crate) fn consumer_error(error: KafkaError, topic: &str) -> Result<(), EngineError> {
+    if let KafkaError::MessageConsumptionFatal(_) = error {
+        // This client will never read again, as after a broker that froze told another that this one's name is free.
+        return Err(error.into());
+    }
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+            Err(EngineError::LogStartPassed { topic: topic.to_owned() })
+        }
+        Some(RDKafkaErrorCode::Fatal) => Err(error.into()),
+        // The client recovers from all others by itself: brokers that went away, a coordinator that moved.
+        Some(_) | None => {
+            tracing::warn!(%error, topic, "consumer");
+            Ok(())
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 //! What is held between polling and applying: how it is cut into batches, what of it is parked, and how a refusal is
-//! narrowed down to one record. No Kafka, no store, no clock: a function of what was pushed and what was answered.
+//! narrowed down to one record, or a batch to what is done in time ([`crate::pace`]). No Kafka, no store, no clock: a function of what was pushed and what was answered.
 //!
 //! Invariants:
 //! - A record stays held until a batch with it was applied: a batch that was refused is cut again from the same records.
@@ -10,7 +10,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
-use crate::store::{Batch, Cause, Epoch, NextOffset, Offset, Parked, Position, Record, Slice};
+use crate::{
+    pace::Pace,
+    store::{Batch, Cause, Epoch, NextOffset, Offset, Parked, Position, Prepared, Record, Slice},
+};
 
 /// The first parked record of a key. Its cause is known where it was parked by this instance.
 struct First {
@@ -18,9 +21,19 @@ struct First {
     reason: Option<String>,
 }
 
-struct Waiting {
-    record: Record,
-    appended_at: Option<i64>,
+/// A record that was polled.
+pub(crate) struct Waiting {
+    pub(crate) record: Record,
+    /// Unix milliseconds.
+    pub(crate) appended_at: Option<i64>,
+    /// What the store made of it, where it was read ahead.
+    pub(crate) prepared: Option<Prepared>,
+}
+
+/// A batch, and what was prepared of its records to apply, in order.
+pub(crate) struct Cut {
+    pub(crate) batch: Batch,
+    pub(crate) prepared: Vec<Option<Prepared>>,
 }
 
 /// What is held of one partition.
@@ -60,6 +73,7 @@ pub(crate) struct Held {
     bytes: usize,
     /// So many of the first records to apply are refused together: among them is one that the store does not take.
     suspects: usize,
+    pace: Pace,
 }
 
 impl Held {
@@ -112,24 +126,38 @@ impl Held {
     }
 
     /// Takes a record that was polled; false where its partition is not held: its next owner reads it.
-    pub(crate) fn push(&mut self, partition: i32, record: Record, appended_at: Option<i64>) -> bool {
+    pub(crate) fn push(&mut self, partition: i32, waiting: Waiting) -> bool {
         let Some(held) = self.partitions.get_mut(&partition) else { return false };
         self.records += 1;
-        self.bytes += size(&record);
-        held.waiting.push_back(Waiting { record, appended_at });
+        self.bytes += size(&waiting.record);
+        held.waiting.push_back(waiting);
         true
     }
 
-    /// The next batch: everything that is held, or a beginning of it while a refusal is narrowed down.
-    pub(crate) fn cut(&self, topic: &str) -> Batch {
-        let mut room = if self.suspects == 0 { usize::MAX } else { (self.suspects / 2).max(1) };
-        let slices = self.partitions.iter().filter_map(|(partition, held)| held.cut(*partition, &mut room)).collect();
-        Batch { topic: topic.to_owned(), slices }
+    /// Whether a refusal is being narrowed down: the next batch is not everything that is held.
+    pub(crate) const fn narrowing(&self) -> bool {
+        self.suspects > 0
+    }
+
+    /// Whether batches are kept small, for larger ones took too long.
+    pub(crate) fn slowed(&self) -> bool {
+        self.pace.most().is_some()
+    }
+
+    /// The next batch: everything that is held, or a beginning of it while a refusal is narrowed down or batches are kept small.
+    pub(crate) fn cut(&self, topic: &str) -> Cut {
+        let suspects = if self.suspects == 0 { usize::MAX } else { (self.suspects / 2).max(1) };
+        let mut room = self.pace.most().map_or(suspects, |most| most.min(suspects));
+        let mut prepared = Vec::new();
+        let cut = |(partition, held): (&i32, &Partition)| held.cut(*partition, &mut room, &mut prepared);
+        let slices = self.partitions.iter().filter_map(cut).collect();
+        Cut { batch: Batch { topic: topic.to_owned(), slices }, prepared }
     }
 
     /// The batch is stored: its records are let go of.
     pub(crate) fn applied(&mut self, batch: &Batch) -> Vec<Moved> {
         self.suspects = self.suspects.saturating_sub(batch.len());
+        self.pace.applied();
         let mut moved = Vec::with_capacity(batch.slices.len());
         for slice in &batch.slices {
             let Some(held) = self.partitions.get_mut(&slice.partition) else { continue };
@@ -161,6 +189,11 @@ impl Held {
         true
     }
 
+    /// The batch took too long: the next is smaller.
+    pub(crate) fn too_long(&mut self, batch: &Batch) {
+        self.pace.too_long(batch.len());
+    }
+
     /// The batch is refused as a whole: halves it, until one record is left.
     pub(crate) fn refused(&mut self, batch: &Batch) -> Narrowed {
         let mut records = batch.slices.iter().flat_map(|slice| slice.records.iter().map(move |record| (slice, record)));
@@ -175,16 +208,17 @@ impl Held {
 }
 
 impl Partition {
-    fn cut(&self, partition: i32, room: &mut usize) -> Option<Slice> {
+    fn cut(&self, partition: i32, room: &mut usize, all_prepared: &mut Vec<Option<Prepared>>) -> Option<Slice> {
         let (mut records, mut parked) = (Vec::new(), Vec::new());
         let mut last = None;
-        for Waiting { record, .. } in &self.waiting {
+        for Waiting { record, prepared, .. } in &self.waiting {
             match self.cause(record) {
                 Some(cause) => parked.push(Parked { offset: record.offset, key: record.key.clone(), cause }),
                 None if *room == 0 => break,
                 None => {
                     *room -= 1;
                     records.push(record.clone());
+                    all_prepared.push(prepared.clone());
                 }
             }
             last = Some(record.offset);

@@ -106,7 +106,7 @@ impl<S: Store> Loop<S> {
         }
         let (positions, paused) = match self.ask_for(partitions) {
             Ok(answer) => answer,
-            Err(StoreError::Unavailable(error)) => {
+            Err(StoreError::Unavailable(error) | StoreError::TooLong(error)) => {
                 tracing::warn!(projection = self.projection, %error, "the store does not answer; trying again");
                 if self.acquire_again.is_none() {
                     self.answer()?;

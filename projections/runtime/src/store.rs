@@ -1,6 +1,6 @@
 //! What the engine asks of a store, and the words they share.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{any::Any, collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -98,6 +98,13 @@ pub struct ParkedEntry {
     pub parked_at: i64,
 }
 
+/// What a store made of a record ahead of its batch; only that store knows what it is.
+pub type Prepared = Arc<dyn Any + Send + Sync>;
+
+/// Prepares one record: a function of the record alone, as reading its value. `None` where it does not come to that; the
+/// record is then applied as it is, and the store says then what is wrong with it.
+pub type Preparer = Box<dyn Fn(&Record) -> Option<Prepared> + Send>;
+
 /// What one partition gives to a batch: all of it from `from` up to `to`, each record either to be applied or to be parked.
 #[derive(Debug, Clone)]
 pub struct Slice {
@@ -157,6 +164,10 @@ pub enum StoreError {
     /// The store cannot be reached or refused for the moment. The same batch may be tried again.
     #[error("the store does not answer: {0}")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The store took too long, or would have. Nothing was written, or nobody heard of it: the same facts may be tried again,
+    /// fewer at once.
+    #[error("the store takes too long: {0}")]
+    TooLong(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Something in the batch is refused for what it is, and the store cannot say which fact: the engine cuts the batch
     /// smaller until it is one. Nothing was written.
     #[error("the store refuses a fact of the batch: {reason}")]
@@ -180,6 +191,11 @@ impl StoreError {
     /// Wraps a client's error as [`StoreError::Unavailable`].
     pub fn unavailable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Unavailable(error.into())
+    }
+
+    /// Wraps a client's error as [`StoreError::TooLong`].
+    pub fn too_long(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::TooLong(error.into())
     }
 }
 
@@ -205,6 +221,17 @@ pub trait Store: Send {
     /// Applies a batch in one atomic step: rows, roots, what is parked, and progress (`from` -> `to` under `epoch`, compared
     /// and set), or nothing at all.
     async fn apply(&mut self, batch: &Batch) -> Result<(), StoreError>;
+
+    /// What prepares records that the engine reads while a batch is being applied; `None` where there is nothing to gain.
+    /// What is prepared is dropped with the record, whatever becomes of that. About one batch of it is held.
+    fn preparer(&self) -> Option<Preparer> {
+        None
+    }
+
+    /// As [`Store::apply`], with what was prepared of the records to apply: one place a record, slice by slice, in order.
+    async fn apply_prepared(&mut self, batch: &Batch, _prepared: Vec<Option<Prepared>>) -> Result<(), StoreError> {
+        self.apply(batch).await
+    }
 
     /// How the projection stands now, as stored; `None` where the store does not say. The engine asks after each acquisition
     /// and about once a second before the beat, always for all partitions that this instance holds, so that an instance with

@@ -29,9 +29,10 @@ use crate::{
 /// Signs this much older than the newest are forgotten: what comes later than that corrects history, but nothing is
 /// presumed of it any more.
 pub const REMEMBERED_MILLIS: i64 = 15 * 60 * 1000;
-/// Not more than this many are kept, whatever storm there is.
+/// Not more than this many are kept, whatever storm there is; nor more calls.
 pub const REMEMBERED: usize = 64;
-/// A call that an agent touched is forgotten with the agent's first free moment, or after this.
+/// A call that an agent touched is forgotten when all that is remembered of the agent is later than its first free moment,
+/// when [`REMEMBERED`] calls were touched later, or after this.
 const CALL_REMEMBERED_MILLIS: i64 = 2 * 24 * 3600 * 1000;
 
 /// A sign of life.
@@ -159,6 +160,12 @@ impl AgentWatch {
         }
         let oldest = part.touch.at.millis().saturating_sub(CALL_REMEMBERED_MILLIS);
         self.calls.retain(|_, part| part.touch.at.millis() >= oldest);
+        // Of an agent of whom no states come nothing says that it is free: the calls would be two days' worth.
+        while self.calls.len() > REMEMBERED {
+            let Some(first) = self.calls.iter().min_by_key(|(call, part)| (part.touch, *call)) else { return };
+            let first = first.0.clone();
+            self.calls.remove(&first);
+        }
     }
 
     /// The call is over.

@@ -83,6 +83,14 @@ impl CallWatch {
 
     /// Joins a fact of this call. `partition`: where it lies.
     pub fn take(&mut self, fact: &Fact, partition: i32) {
+        self.join(fact, partition);
+        if self.summarised {
+            // Over for good, whatever else is told of it: in which order that came must leave no trace.
+            *self = Self { summarised: true, last_at: self.last_at, ..Self::default() };
+        }
+    }
+
+    fn join(&mut self, fact: &Fact, partition: i32) {
         let touch = Touch { at: fact.occurred_at, fact: fact.id };
         match &fact.body {
             Body::CallRang(rang) => {

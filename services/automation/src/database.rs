@@ -11,7 +11,7 @@ use helix_schemas::{
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sqlx::{
-    PgConnection, PgPool, Row as _,
+    Connection as _, Executor as _, PgConnection, PgPool, Row as _,
     migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions, PgRow},
 };
@@ -40,11 +40,46 @@ pub enum AutomationError {
     },
 }
 
-impl From<AutomationError> for StoreError {
-    fn from(error: AutomationError) -> Self {
-        Self::unavailable(error)
+impl AutomationError {
+    /// What Postgres refuses for what it is, however often it is asked: data exceptions (class 22, as a NUL in a text),
+    /// broken constraints (class 23), and values that are longer than an index takes (54000). The code and what it concerns;
+    /// never the message, which may hold values.
+    fn refusal(&self) -> Option<String> {
+        let Self::Sql(sqlx::Error::Database(error)) = self else { return None };
+        let code = error.code()?;
+        let of_data = code.starts_with("22") || code.starts_with("23") || code == "54000";
+        of_data.then(|| match error.constraint().or_else(|| error.table()) {
+            Some(place) => format!("postgres refuses it: sqlstate {code} at {place}"),
+            None => format!("postgres refuses it: sqlstate {code}"),
+        })
     }
 }
+
+impl From<AutomationError> for StoreError {
+    fn from(error: AutomationError) -> Self {
+        match error.refusal() {
+            Some(reason) => Self::Refused { reason },
+            None => Self::unavailable(error),
+        }
+    }
+}
+
+/// What every session is told: as those of the read models, whose projector meets the same deaths.
+const SESSION: [(&str, &str); 9] = [
+    // A frozen instance with an open transaction would hold its partitions' progress, and all who wait for them.
+    ("idle_in_transaction_session_timeout", "15s"),
+    // Below the engine's patience with a store; waiting for a lock counts.
+    ("statement_timeout", "25s"),
+    // A peer that is gone without a word.
+    ("tcp_keepalives_idle", "15"),
+    ("tcp_keepalives_interval", "5"),
+    ("tcp_keepalives_count", "3"),
+    ("tcp_user_timeout", "30s"),
+    // What a batch concerns is found by key: a plan is made for the tables as they are, not as they were when they were empty.
+    ("plan_cache_mode", "force_custom_plan"),
+    ("jit", "off"),
+    ("search_path", "public"),
+];
 
 /// Opens a pool.
 ///
@@ -52,7 +87,7 @@ impl From<AutomationError> for StoreError {
 /// [`AutomationError::Sql`] where the URL is wrong or the database does not answer.
 pub async fn connect(url: &str, connections: u32) -> Result<PgPool, AutomationError> {
     let options: PgConnectOptions = url.parse()?;
-    let options = options.application_name("helix-automation").options([("search_path", "public")]);
+    let options = options.application_name("helix-automation").options(SESSION);
     Ok(PgPoolOptions::new().max_connections(connections).connect_with(options).await?)
 }
 
@@ -64,7 +99,11 @@ pub async fn migrate(pool: &PgPool) -> Result<(), AutomationError> {
     let mut migrator: Migrator = sqlx::migrate!();
     migrator.create_schema(SCHEMA);
     migrator.dangerous_set_table_name(format!("{SCHEMA}.migrations"));
-    migrator.run(pool).await?;
+    let mut connection = pool.acquire().await?.detach();
+    // It may wait for another service that migrates, and a migration for large tables.
+    connection.execute("set statement_timeout = 0").await?;
+    migrator.run(&mut connection).await?;
+    connection.close().await?;
     Ok(())
 }
 
@@ -76,9 +115,11 @@ pub async fn migrate(pool: &PgPool) -> Result<(), AutomationError> {
 pub async fn forget_everything(pool: &PgPool) -> Result<(), AutomationError> {
     let mut tx = pool.begin().await?;
     // Progress first: it is what instances lock first, so that neither waits for the other.
-    sqlx::query("update automation.progress set next_offset = 0, epoch = epoch + 1, updated_at = now()")
-        .execute(&mut *tx)
-        .await?;
+    sqlx::query(
+        "update automation.progress set next_offset = 0, epoch = epoch + 1, read_at = null, updated_at = now()",
+    )
+    .execute(&mut *tx)
+    .await?;
     sqlx::query(
         "truncate automation.agents, automation.calls, automation.timers, automation.clocks, automation.parked",
     )
@@ -119,8 +160,7 @@ pub(crate) async fn load(tx: &mut PgConnection, facts: &[Arrived]) -> Result<Wat
     .await?;
     for row in &rows {
         let agent = AgentId::new(row.try_get("agent_id")?).map_err(|error| bad(AGENTS, error))?;
-        let held = (row.try_get("partition")?, read(AGENTS, row, "watch")?);
-        watched.agents.insert((workspace(AGENTS, row)?, agent), held);
+        watched.know_agent((workspace(AGENTS, row)?, agent), row.try_get("partition")?, read(AGENTS, row, "watch")?);
     }
     let calls = watched.calls_of(facts);
     let (workspaces, ids): (Vec<&str>, Vec<&str>) =
@@ -135,14 +175,14 @@ pub(crate) async fn load(tx: &mut PgConnection, facts: &[Arrived]) -> Result<Wat
     .await?;
     for row in &rows {
         let call = CallId::new(row.try_get("call_id")?).map_err(|error| bad(CALLS, error))?;
-        watched.calls.insert((workspace(CALLS, row)?, call), read(CALLS, row, "watch")?);
+        watched.know_call((workspace(CALLS, row)?, call), read(CALLS, row, "watch")?);
     }
     Ok(watched)
 }
 
-/// Writes what is remembered of agents and calls, and the clocks.
+/// Writes what is remembered of agents and calls where that has changed, and the clocks.
 pub(crate) async fn store(tx: &mut PgConnection, watched: &Watched) -> Result<(), AutomationError> {
-    let agents = watched.agents.iter().map(|((workspace, agent), (partition, watch))| {
+    let agents = watched.changed_agents().map(|((workspace, agent), partition, watch)| {
         json!({"workspace_id": workspace, "agent_id": agent, "partition": partition, "watch": watch})
     });
     sqlx::query(
@@ -152,7 +192,7 @@ pub(crate) async fn store(tx: &mut PgConnection, watched: &Watched) -> Result<()
     .bind(agents.collect::<Value>())
     .execute(&mut *tx)
     .await?;
-    let calls = watched.calls.iter().filter_map(|((workspace, call), watch)| {
+    let calls = watched.changed_calls().filter_map(|((workspace, call), watch)| {
         let last_at = to_sql(watch.last_at()?);
         let is_open = watch.is_open();
         Some(json!({

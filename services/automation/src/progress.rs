@@ -16,7 +16,7 @@ pub(crate) async fn acquire(pool: &PgPool, topic: &str, partitions: &[i32]) -> R
     let rows = sqlx::query(
         "insert into automation.progress as held (topic, partition, next_offset, epoch)
          select $1, taken, 0, 1 from unnest($2::integer[]) as taken order by taken
-         on conflict (topic, partition) do update set epoch = held.epoch + 1, updated_at = now()
+         on conflict (topic, partition) do update set epoch = held.epoch + 1, read_at = null, updated_at = now()
          returning partition, next_offset, epoch",
     )
     .bind(topic)
@@ -100,14 +100,33 @@ pub(crate) async fn advance(tx: &mut PgConnection, batch: &Batch) -> Result<(), 
     .bind(&epochs)
     .fetch_all(&mut *tx)
     .await
-    .map_err(StoreError::unavailable)?;
+    .map_err(AutomationError::from)?;
     match partitions.iter().find(|partition| !moved.contains(partition)) {
         Some(partition) => Err(StoreError::Fenced { partition: *partition }),
-        None => park(tx, batch).await.map_err(StoreError::unavailable),
+        None => Ok(park(tx, batch).await?),
     }
 }
 
-async fn park(tx: &mut PgConnection, batch: &Batch) -> Result<(), sqlx::Error> {
+/// Notes of these partitions, where they are still held under these epochs, that all there is was read. About once in a
+/// few seconds.
+pub(crate) async fn read_all(pool: &PgPool, topic: &str, held: &BTreeMap<i32, Epoch>) -> Result<(), AutomationError> {
+    let (partitions, epochs): (Vec<i32>, Vec<i64>) =
+        held.iter().map(|(partition, epoch)| (*partition, epoch.0)).unzip();
+    sqlx::query(
+        "update automation.progress as held set read_at = now()
+         from unnest($2::integer[], $3::bigint[]) as ours (partition, epoch)
+         where held.topic = $1 and held.partition = ours.partition and held.epoch = ours.epoch
+           and (held.read_at is null or held.read_at < now() - interval '3 seconds')",
+    )
+    .bind(topic)
+    .bind(&partitions)
+    .bind(&epochs)
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+async fn park(tx: &mut PgConnection, batch: &Batch) -> Result<(), AutomationError> {
     for slice in &batch.slices {
         for parked in &slice.parked {
             let (cause, behind) = match &parked.cause {

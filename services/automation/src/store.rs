@@ -16,6 +16,7 @@ use helix_schemas::{
     codec::Codec,
     fact::Fact,
     id::FactId,
+    names::WorkspaceId,
     registry::{Registry, RegistryError},
     time::{OccurredAt, ReceivedAt},
 };
@@ -26,21 +27,40 @@ use crate::{
     append::Append,
     database::{self, AutomationError},
     metrics, progress,
-    timers::{self, Due},
+    timers::{self, Asking, Due},
     watch::{AllBounds, Arrived},
 };
 
 /// Most decisions of one beat.
-const AT_ONCE: i64 = 1000;
+const AT_ONCE: usize = 1000;
 /// Appends in flight at once: a log that does not answer holds up one such lot, not all.
 const IN_FLIGHT: usize = 100;
 /// A decision that was acknowledged and has not been read back after this is appended again: its id absorbs it.
 const READ_BACK: Duration = Duration::from_secs(60);
+/// What was found to be due is appended within this time, or looked up again: it may not be true any more.
+const STILL_TRUE: Duration = Duration::from_secs(5);
+/// Who has not beaten for this long was frozen, asleep or held up: what it knows of the log is from before.
+const AWAY: Duration = Duration::from_secs(10);
 /// Old rows are looked for this often.
 const TIDY: Duration = Duration::from_secs(60);
 
 /// Our clock.
 type Now = Arc<dyn Fn() -> ReceivedAt + Send + Sync>;
+
+/// A moment by both of this machine's clocks. The one may be set, the other stands still while the machine sleeps: what has
+/// passed is what either says.
+#[derive(Debug, Clone, Copy)]
+struct Moment {
+    ours: ReceivedAt,
+    steady: Instant,
+}
+
+impl Moment {
+    fn passed(&self, ours: ReceivedAt) -> Duration {
+        let by_ours = ours.micros().saturating_sub(self.ours.micros());
+        self.steady.elapsed().max(Duration::from_micros(u64::try_from(by_ours).unwrap_or_default()))
+    }
+}
 
 /// The store behind `helix automation`.
 pub struct AutomationStore {
@@ -54,8 +74,11 @@ pub struct AutomationStore {
     topic: String,
     /// What this instance holds, under which epoch.
     held: BTreeMap<i32, Epoch>,
-    /// Decisions that were acknowledged and not read back yet.
+    /// Decisions that were acknowledged, and perhaps not read back yet.
     appended: BTreeMap<FactId, Instant>,
+    beaten: Option<Moment>,
+    /// Since when it has beaten without a long pause.
+    awake: Instant,
     tidied: Option<Instant>,
 }
 
@@ -84,6 +107,8 @@ impl AutomationStore {
             topic: String::new(),
             held: BTreeMap::new(),
             appended: BTreeMap::new(),
+            beaten: None,
+            awake: Instant::now(),
             tidied: None,
         }
     }
@@ -125,20 +150,32 @@ impl AutomationStore {
         Ok(facts)
     }
 
+    fn moment(&self) -> Moment {
+        Moment { ours: (self.now)(), steady: Instant::now() }
+    }
+
+    /// Whether what is known of the log's end was asked after the last long pause: a machine that wakes finds its clocks hours
+    /// on, and the end of the log as it was.
+    fn knows_the_log(&mut self, lag: &Lag) -> bool {
+        let now = self.moment();
+        if self.beaten.replace(now).is_some_and(|before| before.passed(now.ours) > AWAY) {
+            self.awake = now.steady;
+        }
+        lag.facts == 0 && self.awake.elapsed() >= lag.age
+    }
+
     /// Makes what is due. Whoever has not read everything must not call it.
     async fn decide(&mut self) -> Result<(), AutomationError> {
-        let ours = (self.now)();
-        let nows = timers::nows(&self.pool, ours).await?;
-        let due = timers::due(&self.pool, &self.topic, &self.held, &nows, self.settle, AT_ONCE).await?;
-        let facts: Vec<Fact> =
-            due.iter().map(|Due { workspace, timer }| timer.deciding(workspace, ours).into_fact()).collect();
-        let still: BTreeSet<FactId> = facts.iter().map(|fact| fact.id).collect();
-        self.appended.retain(|id, at| still.contains(id) && at.elapsed() < READ_BACK);
-        let open: Vec<(&Due, &Fact)> =
-            due.iter().zip(&facts).filter(|(_, fact)| !self.appended.contains_key(&fact.id)).collect();
+        let asked = self.moment();
+        let nows = timers::nows(&self.pool, asked.ours).await?;
+        let due = self.due(&nows, asked.ours).await?;
+        let open: Vec<(&Due, &Fact)> = due.iter().map(|(due, fact)| (due, fact)).collect();
         let mut made = BTreeSet::new();
         for lot in open.chunks(IN_FLIGHT) {
             let before = made.len();
+            if asked.passed((self.now)()) > STILL_TRUE {
+                break;
+            }
             self.append(lot, &mut made).await;
             if made.len() < before + lot.len() {
                 break;
@@ -156,10 +193,39 @@ impl AutomationStore {
         self.tidy(&nows).await
     }
 
+    /// What is due and was not appended lately, with the facts to append: most that one beat makes. Those that wait to be read
+    /// back are passed by, however many they are.
+    async fn due(
+        &mut self,
+        nows: &BTreeMap<WorkspaceId, OccurredAt>,
+        ours: ReceivedAt,
+    ) -> Result<Vec<(Due, Fact)>, AutomationError> {
+        self.appended.retain(|_, at| at.elapsed() < READ_BACK);
+        let asking = Asking { topic: &self.topic, held: &self.held, nows, settle: self.settle };
+        let limit = i64::try_from(AT_ONCE).unwrap_or(i64::MAX);
+        let mut open = Vec::new();
+        let mut last: Option<Due> = None;
+        loop {
+            let page = timers::due(&self.pool, &asking, last.as_ref(), limit).await?;
+            let is_last = page.len() < AT_ONCE;
+            last = page.last().cloned();
+            for due in page {
+                let fact = due.timer.deciding(&due.workspace, ours).into_fact();
+                if !self.appended.contains_key(&fact.id) {
+                    open.push((due, fact));
+                }
+            }
+            if is_last || open.len() >= AT_ONCE {
+                open.truncate(AT_ONCE);
+                return Ok(open);
+            }
+        }
+    }
+
     /// Appends some decisions at once, and notes those that are in the log.
     async fn append(&self, lot: &[(&Due, &Fact)], made: &mut BTreeSet<FactId>) {
         let outcomes = join_all(lot.iter().map(|(_, fact)| self.log.append(fact))).await;
-        for ((Due { workspace, timer }, fact), outcome) in lot.iter().zip(outcomes) {
+        for ((Due { workspace, timer, .. }, fact), outcome) in lot.iter().zip(outcomes) {
             match outcome {
                 Ok(()) => {
                     made.insert(fact.id);
@@ -174,10 +240,7 @@ impl AutomationStore {
         }
     }
 
-    async fn tidy(
-        &mut self,
-        nows: &BTreeMap<helix_schemas::names::WorkspaceId, OccurredAt>,
-    ) -> Result<(), AutomationError> {
+    async fn tidy(&mut self, nows: &BTreeMap<WorkspaceId, OccurredAt>) -> Result<(), AutomationError> {
         if self.tidied.is_some_and(|at| at.elapsed() < TIDY) {
             return Ok(());
         }
@@ -205,7 +268,7 @@ impl Store for AutomationStore {
     async fn apply(&mut self, batch: &Batch) -> Result<(), StoreError> {
         let facts = self.decode(batch).await?;
         pass(Point::AfterDecode);
-        let mut tx = self.pool.begin().await.map_err(StoreError::unavailable)?;
+        let mut tx = self.pool.begin().await.map_err(AutomationError::from)?;
         progress::advance(&mut tx, batch).await?;
         database::lock(&mut tx, &facts).await?;
         let mut watched = database::load(&mut tx, &facts).await?;
@@ -214,7 +277,7 @@ impl Store for AutomationStore {
         pass(Point::MidBatch);
         timers::store(&mut tx, &watched, &self.bounds).await?;
         pass(Point::AfterWrite);
-        tx.commit().await.map_err(StoreError::unavailable)?;
+        tx.commit().await.map_err(AutomationError::from)?;
         pass(Point::AfterCommit);
         Ok(())
     }
@@ -232,10 +295,14 @@ impl Store for AutomationStore {
             metrics::due_unknown();
             return Ok(());
         };
-        if lag.facts > 0 {
+        if !self.knows_the_log(&lag) {
             return Ok(());
         }
-        self.decide().await.map_err(|error| {
+        let decided = async {
+            progress::read_all(&self.pool, &self.topic, &self.held).await?;
+            self.decide().await
+        };
+        decided.await.map_err(|error: AutomationError| {
             tracing::warn!(%error, "what is due cannot be looked up");
             error.into()
         })

@@ -9,7 +9,7 @@ use helix_schemas::{
     time::{OccurredAt, ReceivedAt},
 };
 use serde_json::{Value, json};
-use sqlx::{PgConnection, PgPool, Row as _};
+use sqlx::{PgConnection, PgPool, Row as _, postgres::PgRow};
 
 use crate::{
     clock::Clock,
@@ -22,14 +22,17 @@ use crate::{
 const HISTORY: &str = "7 days";
 /// So are calls that nobody ended and no rule ends, as in a workspace that is not configured, after this.
 const GHOSTS: &str = "1 year";
+/// Who said within this time to have read all there is, has. Less than a subject is let settle, so that what followed shortly
+/// on the last that is known of a call is known too.
+const LATELY: &str = "15 seconds";
 
-/// Puts the timers of all subjects in `watched` in the place of those that they had, and strikes out what was decided.
+/// Puts the timers of all of whom `watched` was told anything in the place of those that they had, and strikes out what was decided.
 pub(crate) async fn store(tx: &mut PgConnection, watched: &Watched, bounds: &AllBounds) -> Result<(), AutomationError> {
-    let agents = watched.agents.keys().map(|(workspace, agent)| (workspace.as_str(), "agent", agent.as_str()));
-    let calls = watched.calls.keys().map(|(workspace, call)| (workspace.as_str(), "call", call.as_str()));
-    let subjects = agents
-        .chain(calls)
-        .map(|(workspace, subject, id)| json!({"workspace_id": workspace, "subject": subject, "subject_id": id}));
+    let subjects = watched.subjects();
+    let subjects = subjects.iter().map(|(workspace, subject)| {
+        let (subject, id) = subject.columns();
+        json!({"workspace_id": workspace, "subject": subject, "subject_id": id})
+    });
     let gone = sqlx::query(
         "delete from automation.timers as held
          using jsonb_populate_recordset(null::automation.timers, $1) as asked
@@ -118,10 +121,46 @@ pub(crate) async fn nows(
 pub(crate) struct Due {
     pub(crate) workspace: WorkspaceId,
     pub(crate) timer: Timer,
+    place: Place,
 }
 
-/// What is due in partitions that this instance holds under these epochs, the longest due first. An instance that has
-/// lost a partition finds nothing in it.
+/// A timer's place in the order in which timers are due: its moment and its key.
+#[derive(Debug, Clone)]
+struct Place {
+    due_at: DateTime<Utc>,
+    workspace: String,
+    subject: String,
+    subject_id: String,
+    decision: String,
+    evidence: String,
+}
+
+impl Place {
+    fn read(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            due_at: row.try_get("due_at")?,
+            workspace: row.try_get("workspace_id")?,
+            subject: row.try_get("subject")?,
+            subject_id: row.try_get("subject_id")?,
+            decision: row.try_get("decision")?,
+            evidence: row.try_get("evidence")?,
+        })
+    }
+}
+
+/// Who asks what is due, and when.
+pub(crate) struct Asking<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) held: &'a BTreeMap<i32, Epoch>,
+    pub(crate) nows: &'a BTreeMap<WorkspaceId, OccurredAt>,
+    pub(crate) settle: Duration,
+}
+
+/// What is due in partitions that this instance holds under these epochs, the longest due first, `limit` at a time: those
+/// after `last`. An instance that has lost a partition finds nothing in it.
+///
+/// Of a call nothing while anybody has not read all of the log lately: its facts lie in several partitions, and who answered or
+/// ended it may be another's to read.
 ///
 /// Nothing of a subject whose last fact came within `settle` of our own clock: what arrives in a burst, as a backlog or a day
 /// that is played again, is let come to an end before anything is presumed of it.
@@ -130,18 +169,18 @@ pub(crate) struct Due {
 /// parked in its turn and never read back.
 pub(crate) async fn due(
     pool: &PgPool,
-    topic: &str,
-    held: &BTreeMap<i32, Epoch>,
-    nows: &BTreeMap<WorkspaceId, OccurredAt>,
-    settle: Duration,
+    asking: &Asking<'_>,
+    last: Option<&Due>,
     limit: i64,
 ) -> Result<Vec<Due>, AutomationError> {
     const TIMERS: &str = "automation.timers";
     let (partitions, epochs): (Vec<i32>, Vec<i64>) =
-        held.iter().map(|(partition, epoch)| (*partition, epoch.0)).unzip();
-    let (workspaces, nows) = columns(nows);
+        asking.held.iter().map(|(partition, epoch)| (*partition, epoch.0)).unzip();
+    let (workspaces, nows) = columns(asking.nows);
+    let last = last.map(|due| &due.place);
     let rows = sqlx::query(
-        "select held.workspace_id, held.timer
+        "select held.workspace_id, held.timer, held.due_at, held.subject, held.subject_id, held.decision,
+                held.evidence_id::text as evidence
          from unnest($1::text[], $2::timestamptz[]) as clock (workspace_id, now_at)
          join automation.timers as held using (workspace_id)
          join unnest($3::integer[], $4::bigint[]) as ours (partition, epoch) using (partition)
@@ -149,26 +188,43 @@ pub(crate) async fn due(
            on progress.topic = $5 and progress.partition = ours.partition and progress.epoch = ours.epoch
          where held.due_at <= clock.now_at and held.set_at <= now() - $8::float8 * interval '1 second'
            and not (held.stands and held.due_at < clock.now_at - $7::text::interval)
+           and ($9::timestamptz is null
+                or (held.due_at, held.workspace_id, held.subject, held.subject_id, held.decision, held.evidence_id)
+                   > ($9, $10, $11, $12, $13, $14::uuid))
+           and (held.subject = 'agent' or not exists (
+             select from automation.progress as other
+             where other.topic = $5 and (other.read_at is null or other.read_at < now() - $15::text::interval)))
            and not exists (
              select from automation.parked as parked
              where parked.topic = $5 and parked.key = convert_to(
                held.workspace_id || '/' || coalesce(
                  case held.subject when 'agent' then held.subject_id else held.timer ->> 'agent' end,
                  'call:' || held.subject_id), 'UTF8'))
-         order by held.due_at, held.workspace_id, held.subject_id
+         order by held.due_at, held.workspace_id, held.subject, held.subject_id, held.decision, held.evidence_id
          limit $6",
     )
     .bind(&workspaces)
     .bind(&nows)
     .bind(&partitions)
     .bind(&epochs)
-    .bind(topic)
+    .bind(asking.topic)
     .bind(limit)
     .bind(HISTORY)
-    .bind(settle.as_secs_f64())
+    .bind(asking.settle.as_secs_f64())
+    .bind(last.map(|last| last.due_at))
+    .bind(last.map(|last| &last.workspace))
+    .bind(last.map(|last| &last.subject))
+    .bind(last.map(|last| &last.subject_id))
+    .bind(last.map(|last| &last.decision))
+    .bind(last.map(|last| &last.evidence))
+    .bind(LATELY)
     .fetch_all(pool)
     .await?;
-    rows.iter().map(|row| Ok(Due { workspace: workspace(TIMERS, row)?, timer: read(TIMERS, row, "timer")? })).collect()
+    let due = rows.iter().map(|row| {
+        let (workspace, timer) = (workspace(TIMERS, row)?, read(TIMERS, row, "timer")?);
+        Ok(Due { workspace, timer, place: Place::read(row)? })
+    });
+    due.collect()
 }
 
 /// Removes the timers of rules that are turned off, in these partitions.

@@ -85,15 +85,18 @@ impl Made {
     }
 }
 
-/// The subjects that a batch concerns. Whoever applies facts loads them first: [`Self::agents_of`], [`Self::calls_of`].
+/// The subjects that a batch concerns. Whoever applies facts first tells what is known of them: [`Self::agents_of`],
+/// [`Self::calls_of`]; and afterwards keeps what has changed, for most of what an agent may concern has not.
 #[derive(Debug, Clone, Default)]
 pub struct Watched {
-    /// The agents, each with the partition of all its facts.
-    pub agents: BTreeMap<AgentKey, (i32, AgentWatch)>,
-    /// The calls.
-    pub calls: BTreeMap<CallKey, CallWatch>,
     /// What the batch says of clocks, by workspace and partition.
     pub clocks: BTreeMap<(WorkspaceId, i32), Clock>,
+    /// The agents, each with the partition of all its facts.
+    agents: BTreeMap<AgentKey, (i32, AgentWatch)>,
+    calls: BTreeMap<CallKey, CallWatch>,
+    /// As they were told.
+    known_agents: BTreeMap<AgentKey, AgentWatch>,
+    known_calls: BTreeMap<CallKey, CallWatch>,
     standing: Vec<SetTimer>,
     made: BTreeSet<Made>,
     touched_agents: BTreeSet<AgentKey>,
@@ -101,6 +104,29 @@ pub struct Watched {
 }
 
 impl Watched {
+    /// Tells what is known of an agent, and the partition of all its facts.
+    pub fn know_agent(&mut self, key: AgentKey, partition: i32, watch: AgentWatch) {
+        self.known_agents.insert(key.clone(), watch.clone());
+        self.agents.insert(key, (partition, watch));
+    }
+
+    /// Tells what is known of a call.
+    pub fn know_call(&mut self, key: CallKey, watch: CallWatch) {
+        self.known_calls.insert(key.clone(), watch.clone());
+        self.calls.insert(key, watch);
+    }
+
+    /// Agents of whom more is known now, each with its partition.
+    pub fn changed_agents(&self) -> impl Iterator<Item = (&AgentKey, i32, &AgentWatch)> {
+        let changed = self.agents.iter().filter(|(key, (_, watch))| self.known_agents.get(*key) != Some(watch));
+        changed.map(|(key, (partition, watch))| (key, *partition, watch))
+    }
+
+    /// Calls of which more is known now.
+    pub fn changed_calls(&self) -> impl Iterator<Item = (&CallKey, &CallWatch)> {
+        self.calls.iter().filter(|(key, watch)| self.known_calls.get(*key) != Some(*watch))
+    }
+
     /// The agents that facts are of.
     #[must_use]
     pub fn agents_of(facts: &[Arrived]) -> BTreeSet<AgentKey> {
@@ -108,7 +134,7 @@ impl Watched {
         keys.filter_map(|fact| Some((fact.workspace.clone(), fact.agent.clone()?))).collect()
     }
 
-    /// The calls that facts are of, and those that the agents among them may still have; the agents are loaded.
+    /// The calls that facts are of, and those that the agents among them may still have; the agents are known.
     #[must_use]
     pub fn calls_of(&self, facts: &[Arrived]) -> BTreeSet<CallKey> {
         let own = facts.iter().map(|arrived| &arrived.fact).filter(|fact| CallWatch::concerns(fact));
@@ -219,25 +245,45 @@ impl Watched {
         &self.made
     }
 
-    /// The timers of all subjects here, as they are now: they take the place of those that these subjects had, except of
-    /// those that stand.
+    /// Whose timers are to be set anew: of whom the batch told anything.
+    #[must_use]
+    pub fn subjects(&self) -> BTreeSet<(WorkspaceId, Subject)> {
+        let agent = |(workspace, id): &AgentKey| (workspace.clone(), Subject::Agent(id.clone()));
+        let call = |(workspace, id): &CallKey| (workspace.clone(), Subject::Call(id.clone()));
+        let changed_agents = self.changed_agents().map(|(key, _, _)| agent(key));
+        let changed_calls = self.changed_calls().map(|(key, _)| call(key));
+        let agents = self.touched_agents.iter().map(agent).chain(changed_agents);
+        // One that is over and has not changed has no timer.
+        let is_open = |key: &&CallKey| self.calls.get(*key).is_some_and(CallWatch::is_open);
+        let calls = self.touched_calls.iter().filter(is_open).map(call).chain(changed_calls);
+        let made = self.made.iter().map(|made| (made.workspace.clone(), made.subject.clone()));
+        agents.chain(calls).chain(made).collect()
+    }
+
+    /// The timers of [`Self::subjects`], as they are now: they take the place of those that these had, except of those that
+    /// stand.
     #[must_use]
     pub fn timers(&self, bounds: &AllBounds) -> Vec<SetTimer> {
-        let of_agents = self.agents.iter().flat_map(|((workspace, id), (partition, agent))| {
-            let timers = agent.timers(id, &bounds.of(workspace));
-            timers.into_iter().map(|timer| SetTimer {
-                workspace: workspace.clone(),
-                partition: *partition,
-                stands: false,
-                touched: self.touched_agents.contains(&(workspace.clone(), id.clone())),
-                timer,
-            })
+        let of_subjects = self.subjects().into_iter().flat_map(|(workspace, subject)| match subject {
+            Subject::Agent(id) => self.timers_of_agent(bounds, (workspace, id)),
+            Subject::Call(id) => self.timer_of_call(bounds, (workspace, id)).into_iter().collect(),
         });
-        let of_calls = self.calls.iter().filter_map(|((workspace, id), call)| {
-            let (partition, timer) = call.timer(id, &bounds.of(workspace))?;
-            let touched = self.touched_calls.contains(&(workspace.clone(), id.clone()));
-            Some(SetTimer { workspace: workspace.clone(), partition, stands: false, touched, timer })
-        });
-        of_agents.chain(of_calls).chain(self.standing.iter().cloned()).collect()
+        of_subjects.chain(self.standing.iter().cloned()).collect()
+    }
+
+    fn timers_of_agent(&self, bounds: &AllBounds, key: AgentKey) -> Vec<SetTimer> {
+        let Some((partition, agent)) = self.agents.get(&key) else { return Vec::new() };
+        let touched = self.touched_agents.contains(&key);
+        let (workspace, id) = key;
+        let timers = agent.timers(&id, &bounds.of(&workspace)).into_iter();
+        let set =
+            |timer| SetTimer { workspace: workspace.clone(), partition: *partition, stands: false, touched, timer };
+        timers.map(set).collect()
+    }
+
+    fn timer_of_call(&self, bounds: &AllBounds, key: CallKey) -> Option<SetTimer> {
+        let touched = self.touched_calls.contains(&key);
+        let (partition, timer) = self.calls.get(&key)?.timer(&key.1, &bounds.of(&key.0))?;
+        Some(SetTimer { workspace: key.0, partition, stands: false, touched, timer })
     }
 }

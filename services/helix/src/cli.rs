@@ -250,18 +250,19 @@ pub(crate) enum AuditVerb {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ProjectionVerb {
-    /// Show where each partition of the projections in Postgres stands.
+    /// Show where each partition of each projection stands.
     List {
         /// As JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Build the rows again from the log, beside the live ones. An interrupted rebuild goes on where it was left.
+    /// Build the rows of postgres or clickhouse again from the log, beside the live ones. An interrupted rebuild goes on where it
+    /// was left. Of live: begin the boards anew.
     Rebuild {
         /// Which.
         #[arg(default_value = "postgres")]
         projection: Projection,
-        /// Only this workspace's rows.
+        /// Only this workspace's rows. Those of all others stay as they are.
         #[arg(long, value_name = "SLUG")]
         workspace: Option<String>,
         /// Swap the rows at once when they are there.
@@ -277,14 +278,14 @@ pub(crate) enum ProjectionVerb {
         /// Which.
         #[arg(default_value = "postgres")]
         projection: Projection,
-        /// Rows to show of each workspace.
+        /// Rows to show.
         #[arg(long, default_value_t = 20, value_name = "COUNT")]
         limit: usize,
         /// As JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Make the rebuilt rows the live ones, in one transaction. What was live is kept beside them.
+    /// Make the rebuilt rows the live ones, in one atomic step. What was live is kept beside them.
     CutOver {
         /// Which.
         #[arg(default_value = "postgres")]
@@ -293,7 +294,7 @@ pub(crate) enum ProjectionVerb {
         #[arg(long)]
         json: bool,
     },
-    /// Make what was live before the cut-over live again, brought up to date, in one transaction.
+    /// Make what was live before the cut-over live again, brought up to date, in one atomic step.
     CutBack {
         /// Which.
         #[arg(default_value = "postgres")]

@@ -29,6 +29,10 @@ use crate::{
     failure::Failure,
 };
 
+/// The system's costs projectors a quarter of their time (docs/decisions/0021).
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli) {

@@ -1,13 +1,16 @@
-//! `helix projection rebuild`: a generation of the Postgres rows beside the live one, filled from the log (law 6).
+//! `helix projection rebuild`: a generation of rows beside the live one, filled from the log (law 6).
 //!
-//! What a generation is, how two are compared and swapped, is `helix_postgres`; here the log is read for it, with a
-//! progress bar. An interrupted rebuild is taken up again where it was left.
+//! What a generation is, how two are compared and swapped, is `helix_postgres` and `helix_clickhouse`; here the log is read for
+//! them, with a progress bar. An interrupted rebuild is taken up again where it was left.
 
 use std::{sync::Arc, time::Instant};
 
 use async_trait::async_trait;
-use helix_postgres::{GenerationError, Generations, LogSource, Scope};
-use helix_runtime::{NextOffset, Record, StoreError};
+use helix_postgres::{GenerationError, Generations, Scope};
+use helix_runtime::{
+    NextOffset, Record, StoreError,
+    fill::{Filled, LogSource, Report, Stopped},
+};
 use helix_schemas::topics;
 use serde::Serialize;
 
@@ -62,7 +65,7 @@ impl LogSource for Source {
     }
 }
 
-/// Fills the standby of a scope until it has reached the live rows.
+/// Fills the standby of a scope until it has reached the live rows of Postgres.
 ///
 /// # Errors
 /// [`ReplayError::Interrupted`] after Ctrl-C: asked again, the rebuild goes on from there.
@@ -72,18 +75,46 @@ pub async fn rebuild(
     scope: &Scope,
     stop: &Stop,
 ) -> Result<Rebuilt, ReplayError> {
+    with_a_bar(scope_name(scope), stop, async |report, stopped| {
+        generations.begin(scope).await.map_err(fault)?;
+        generations.fill(topics::FACTS, source, report, stopped).await.map_err(fault)
+    })
+    .await
+}
+
+/// The same of ClickHouse's facts.
+///
+/// # Errors
+/// As [`rebuild`].
+pub async fn rebuild_clickhouse(
+    generations: &helix_clickhouse::Generations,
+    source: &mut Source,
+    scope: &helix_clickhouse::Scope,
+    stop: &Stop,
+) -> Result<Rebuilt, ReplayError> {
+    with_a_bar(clickhouse_scope_name(scope), stop, async |report, stopped| {
+        generations.begin(topics::FACTS, scope).await.map_err(clickhouse_fault)?;
+        generations.fill(topics::FACTS, source, report, stopped).await.map_err(clickhouse_fault)
+    })
+    .await
+}
+
+async fn with_a_bar(
+    scope: String,
+    stop: &Stop,
+    fill: impl AsyncFnOnce(Report<'_>, Stopped<'_>) -> Result<Filled, ReplayError>,
+) -> Result<Rebuilt, ReplayError> {
     let begun = Instant::now();
-    generations.begin(scope).await.map_err(fault)?;
     let bar = progress_bar(0, "rebuilding");
     let mut report = |done, total| {
         bar.set_length(total);
         bar.set_position(done);
     };
-    let filled = generations.fill(topics::FACTS, source, &mut report, &|| stop.stopped()).await.map_err(fault)?;
+    let filled = fill(&mut report, &|| stop.stopped()).await?;
     bar.finish_and_clear();
     let seconds = begun.elapsed().as_secs_f64();
     Ok(Rebuilt {
-        scope: scope_name(scope),
+        scope,
         facts: filled.records,
         parked: filled.parked,
         seconds,
@@ -100,6 +131,15 @@ pub fn scope_name(scope: &Scope) -> String {
     }
 }
 
+/// `all`, or the workspace.
+#[must_use]
+pub fn clickhouse_scope_name(scope: &helix_clickhouse::Scope) -> String {
+    match scope {
+        helix_clickhouse::Scope::All => "all".to_owned(),
+        helix_clickhouse::Scope::Workspace(workspace) => workspace.to_string(),
+    }
+}
+
 /// A generation's refusal as what it means to whoever asked.
 pub fn fault(error: GenerationError) -> ReplayError {
     match error {
@@ -110,5 +150,15 @@ pub fn fault(error: GenerationError) -> ReplayError {
         | GenerationError::AnotherStandby { .. }
         | GenerationError::LogTooShort { .. }
         | GenerationError::Behind => ReplayError::Usage(error.to_string()),
+    }
+}
+
+/// The same of a generation of ClickHouse.
+pub fn clickhouse_fault(error: helix_clickhouse::GenerationError) -> ReplayError {
+    use helix_clickhouse::GenerationError as Refusal;
+    match error {
+        Refusal::Store(_) | Refusal::ClickHouse(_) => ReplayError::unreachable("clickhouse", error),
+        Refusal::Interrupted => ReplayError::Interrupted,
+        Refusal::NoStandby | Refusal::AnotherStandby { .. } | Refusal::Behind => ReplayError::Usage(error.to_string()),
     }
 }

@@ -17,7 +17,7 @@ use helix_fold::settings::Settings;
 use helix_history::Plan;
 use helix_kit::config::Config;
 use helix_postgres::{AllSettings, PostgresStore};
-use helix_runtime::{Batch, NextOffset, Offset, Record, Slice, Store};
+use helix_runtime::{Batch, NextOffset, Offset, Prepared, Preparer, Record, Slice, Store};
 use helix_schemas::{codec::Codec, fact::Fact, registry::Registry, topics};
 use rdkafka::{
     ClientConfig,
@@ -286,9 +286,9 @@ impl Bench {
         let mut place = self.place("history", 500).await?;
         let mut costs = Vec::new();
         for until in [facts / 10, facts] {
-            place.apply(until.saturating_sub(WINDOW + place.applied())).await?;
+            place.apply(until.saturating_sub(WINDOW + place.applied)).await?;
             let cost = place.apply(WINDOW).await?;
-            say(&format!("after {} facts: {cost:.1} us a fact", place.applied()));
+            say(&format!("after {} facts: {cost:.1} us a fact", place.applied));
             costs.push(cost);
         }
         let name = |facts: usize| format!("postgres_cost_per_fact_after_{facts}");
@@ -304,7 +304,7 @@ impl Bench {
         let mut store = PostgresStore::new(pool, self.registry.clone(), self.codec.clone(), settings);
         let held = store.acquire(topics::FACTS, &[0]).await?;
         let epoch = held.first().context("a partition")?.epoch;
-        Ok(Place { store, history, codec: self.codec.clone(), epoch, next: 0 })
+        Ok(Place { store, history, codec: self.codec.clone(), epoch, next: 0, ahead: None, applied: 0 })
     }
 }
 
@@ -315,31 +315,53 @@ struct Place {
     codec: Arc<Codec<Fact>>,
     epoch: helix_runtime::Epoch,
     next: i64,
+    /// The batch after the last that was applied.
+    ahead: Option<Ahead>,
+    applied: usize,
+}
+
+/// A batch, and what the store made of its records while the one before was applied.
+struct Ahead {
+    batch: Batch,
+    prepared: Vec<Option<Prepared>>,
+}
+
+impl Ahead {
+    fn of(batch: Batch, preparer: Option<&Preparer>) -> Self {
+        let records = batch.slices.iter().flat_map(|slice| &slice.records);
+        let prepared = preparer.map(|prepare| records.map(prepare).collect()).unwrap_or_default();
+        Self { batch, prepared }
+    }
 }
 
 impl Place {
-    fn applied(&self) -> usize {
-        usize::try_from(self.next).unwrap_or(0)
-    }
-
-    /// Applies so many facts; gives microseconds a fact, without what making them takes.
+    /// Applies so many facts, rounded up to batches; gives microseconds a fact, without what making them takes. As in the
+    /// engine, the next batch is prepared while one is applied, and both are waited for.
     async fn apply(&mut self, facts: usize) -> Result<f64> {
         let mut took = Duration::ZERO;
-        let mut left = facts;
-        while left > 0 {
-            let batch = self.batch(left.min(BATCH))?;
-            left -= batch.len();
+        let until = self.applied + facts;
+        let from = self.applied;
+        while self.applied < until {
+            let Ahead { batch, prepared } = match self.ahead.take() {
+                Some(ahead) => ahead,
+                None => Ahead::of(self.batch()?, None),
+            };
+            let next = self.batch()?;
+            let preparer = self.store.preparer();
             let begun = Instant::now();
-            self.store.apply(&batch).await?;
+            let ahead = tokio::task::spawn_blocking(move || Ahead::of(next, preparer.as_ref()));
+            self.store.apply_prepared(&batch, prepared).await?;
+            self.ahead = Some(ahead.await?);
             took += begun.elapsed();
+            self.applied += batch.len();
         }
-        Ok(took.as_secs_f64() * 1e6 / facts.max(1) as f64)
+        Ok(took.as_secs_f64() * 1e6 / (self.applied - from).max(1) as f64)
     }
 
-    fn batch(&mut self, facts: usize) -> Result<Batch> {
+    fn batch(&mut self) -> Result<Batch> {
         let from = self.next;
-        let mut records = Vec::with_capacity(facts);
-        for fact in self.history.by_ref().take(facts) {
+        let mut records = Vec::with_capacity(BATCH);
+        for fact in self.history.by_ref().take(BATCH) {
             let (key, value) = (fact.key().into(), self.codec.encode(&fact)?.into());
             records.push(Record { offset: Offset(self.next), key, value });
             self.next += 1;

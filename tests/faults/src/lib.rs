@@ -8,10 +8,12 @@
 //! |---|---|
 //! | [`case`] | which faults there are, and how each is brought about |
 //! | [`world`] | the stack, a topic of its own for each case, what is appended to it |
+//! | [`automation`] | what automation decided, and what it should have |
 //! | [`subject`] | a store's place for one case, its progress, and what became of the facts in it |
 //! | [`project`] | the process under test |
 //! | [`child`] | starting, freezing and killing it |
 
+pub mod automation;
 pub mod case;
 pub mod child;
 pub mod dice;

@@ -5,6 +5,7 @@ use std::{process::Command, sync::Arc, time::Duration};
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use clap::Args;
+use helix_automation::AutomationStore;
 use helix_clickhouse::ClickHouseStore;
 use helix_fold::settings::Settings;
 use helix_live::{Decoder, LiveStore};
@@ -15,7 +16,7 @@ use helix_runtime::{
 };
 use helix_schemas::{names::WorkspaceId, registry::Registry};
 
-use crate::subject::Kind;
+use crate::{automation, subject::Kind};
 
 /// What the process does at its fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -95,6 +96,12 @@ pub async fn project(options: Options) -> Result<()> {
                 password: String::new(),
             };
             let store = ClickHouseStore::open(&place, registry, codec, &settings).await?;
+            run(&options, Membership::Group, store).await
+        }
+        Kind::Automation => {
+            let pool = helix_automation::connect(&options.place, 2).await?;
+            let log = Arc::new(automation::Topic::new(&options.brokers, &options.topic, codec.clone())?);
+            let store = AutomationStore::new(pool, (Some(registry), codec), automation::bounds(&workspace), log);
             run(&options, Membership::Group, store).await
         }
         Kind::Live => {

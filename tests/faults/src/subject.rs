@@ -14,7 +14,10 @@ use helix_schemas::names::WorkspaceId;
 use serde::Serialize;
 use sqlx::{Connection, PgConnection, PgPool};
 
-use crate::world::{Placed, World};
+use crate::{
+    automation,
+    world::{Placed, World},
+};
 
 /// Which store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -25,10 +28,12 @@ pub enum Kind {
     Clickhouse,
     /// A workspace's board in Redis.
     Live,
+    /// What automation remembers and decides.
+    Automation,
 }
 
 impl Kind {
-    /// Every store.
+    /// Every store that is a projection of the facts alone.
     pub const ALL: [Self; 3] = [Self::Postgres, Self::Clickhouse, Self::Live];
 
     /// Its word.
@@ -38,6 +43,7 @@ impl Kind {
             Self::Postgres => "postgres",
             Self::Clickhouse => "clickhouse",
             Self::Live => "live",
+            Self::Automation => "automation",
         }
     }
 }
@@ -87,7 +93,7 @@ impl Subject {
         let name = format!("faults_{}", case.replace('-', "_"));
         let config = &world.config;
         let (place, database, postgres) = match kind {
-            Kind::Postgres => {
+            Kind::Postgres | Kind::Automation => {
                 let mut admin = PgConnection::connect(&world.postgres_admin).await?;
                 sqlx::query(sqlx::AssertSqlSafe(format!("create database {name} owner helix")))
                     .execute(&mut admin)
@@ -95,8 +101,15 @@ impl Subject {
                 let url = config.postgres.url.reveal();
                 let (server, _) = url.rsplit_once('/').context("a database in the URL")?;
                 let place = format!("{server}/{name}");
-                let pool = helix_postgres::connect(&place, 2).await?;
-                helix_postgres::migrate(&pool).await?;
+                let pool = if kind == Kind::Automation {
+                    let pool = helix_automation::connect(&place, 2).await?;
+                    helix_automation::migrate(&pool).await?;
+                    pool
+                } else {
+                    let pool = helix_postgres::connect(&place, 2).await?;
+                    helix_postgres::migrate(&pool).await?;
+                    pool
+                };
                 (place, String::new(), Some(pool))
             }
             Kind::Clickhouse => (config.clickhouse.url.clone(), name, None),
@@ -122,20 +135,35 @@ impl Subject {
     }
 
     /// How far it is; nothing where it cannot say yet.
-    pub async fn progress(&self, topic: &str, partitions: &[i32]) -> BTreeMap<i32, i64> {
+    pub async fn progress(&self, topic: &str) -> BTreeMap<i32, i64> {
         let asked: Result<BTreeMap<i32, i64>> = async {
             Ok(match self.kind {
                 Kind::Postgres => {
                     let held = helix_postgres::progress(self.pool()?, topic).await?;
                     held.into_iter().map(|at| (at.partition, at.next_offset)).collect()
                 }
-                Kind::Clickhouse => self.audit()?.progress(topic, partitions).await?,
+                Kind::Automation => automation::progress(self.pool()?, topic).await?,
+                Kind::Clickhouse => {
+                    let held = self.audit()?.standings(topic).await?.positions;
+                    held.into_iter().map(|(partition, at)| (partition, at.next_offset.0)).collect()
+                }
                 Kind::Live => stored_board(&self.place, &self.workspace, topic).await?.progress,
             })
         }
         .await;
         // Before the first instance has made its tables there is none to ask.
         asked.unwrap_or_default()
+    }
+
+    /// How much is still to be appended before the store is at rest.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn owed(&self) -> Result<i64> {
+        match self.kind {
+            Kind::Automation => automation::owed(self.pool()?).await,
+            Kind::Postgres | Kind::Clickhouse | Kind::Live => Ok(0),
+        }
     }
 
     /// Compares what is stored with the fold of what lies in the topic.
@@ -147,7 +175,17 @@ impl Subject {
             Kind::Postgres => self.judge_postgres(topic, log).await,
             Kind::Clickhouse => self.judge_clickhouse(topic, log).await,
             Kind::Live => self.judge_live(topic, log).await,
+            Kind::Automation => self.judge_automation(log).await,
         }
+    }
+
+    async fn judge_automation(&self, log: &[Placed]) -> Result<Verdict> {
+        let decided = automation::judge(self.pool()?, &self.workspace, log).await?;
+        let mut tally = Tally::default();
+        decided.missing.iter().for_each(|what| tally.lost(what));
+        decided.twice.iter().for_each(|what| tally.duplicated(what));
+        decided.different.iter().for_each(|what| tally.differs(what));
+        Ok(tally.verdict(decided.made > 0))
     }
 
     async fn judge_postgres(&self, topic: &str, log: &[Placed]) -> Result<Verdict> {

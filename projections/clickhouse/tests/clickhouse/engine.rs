@@ -99,7 +99,7 @@ fn tenants(folder: &Path) -> Access {
     let views = helix_clickhouse::WORKSPACE_VIEWS;
     Access {
         users,
-        policies: vec![policy("facts"), policy("workspace_settings")],
+        policies: helix_clickhouse::WORKSPACE_TABLES.iter().map(|table| policy(table)).collect(),
         views: views.iter().map(|view| format!("{TENANTS}.{view}")).collect(),
     }
 }

@@ -10,6 +10,7 @@ mod calls;
 mod conflicts;
 mod engine;
 mod facts;
+mod generations;
 mod intervals;
 mod measure;
 mod migrations;

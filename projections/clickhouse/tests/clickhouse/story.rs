@@ -157,6 +157,11 @@ pub fn numbered(mut fact: Fact, id: u128) -> Fact {
     fact
 }
 
+/// Its agent's or call's.
+pub fn partition_of(fact: &Fact) -> i32 {
+    i32::try_from(fact.key().bytes().map(u32::from).sum::<u32>() % 3).unwrap()
+}
+
 /// A database, a store that holds partitions 0 to 2, and everything that was appended.
 pub struct World {
     pub options: Options,
@@ -201,7 +206,7 @@ impl World {
 
     /// Adds to the log without applying it. A fact's partition is its agent's or call's.
     pub fn append(&mut self, fact: &Fact) -> (i32, i64) {
-        let partition = i32::try_from(fact.key().bytes().map(u32::from).sum::<u32>() % 3).unwrap();
+        let partition = partition_of(fact);
         let offset = self.log.iter().filter(|(other, _, _)| *other == partition).count();
         let offset = i64::try_from(offset).unwrap();
         self.log.push((partition, offset, fact.clone()));

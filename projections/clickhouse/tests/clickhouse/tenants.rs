@@ -32,8 +32,12 @@ async fn a_user_of_one_workspace_reads_its_rows_alone_through_every_view() {
         }
         world.tell(facts).await;
     }
+    // As a rebuild makes it: a table of that name, with everybody's rows.
+    world.run("CREATE TABLE {db}.facts_standby AS {db}.facts").await;
+    world.run("ALTER TABLE {db}.facts_standby ATTACH PARTITION tuple() FROM {db}.facts").await;
     let sources = [
         "facts",
+        "facts_standby",
         "workspace_settings",
         "calls",
         "agent_intervals",
@@ -53,6 +57,13 @@ async fn a_user_of_one_workspace_reads_its_rows_alone_through_every_view() {
     for source in sources {
         let rows = world.rows(&seen(source)).await;
         assert_eq!(rows[0]["seen"], serde_json::json!(["ramaiah"]), "{source}, as ramaiah");
+    }
+    // A policy goes by the name: after an exchange either table has the one of its new name.
+    let administrator = clickhouse::Client::default().with_url(engine::url());
+    administrator.query_raw("EXCHANGE TABLES tenants.facts AND tenants.facts_standby").execute().await.unwrap();
+    for source in ["facts", "facts_standby"] {
+        let rows = world.rows(&seen(source)).await;
+        assert_eq!(rows[0]["seen"], serde_json::json!(["ramaiah"]), "{source}, exchanged, as ramaiah");
     }
     let progress = world.client.query_raw("SELECT count() FROM tenants.projection_progress").execute().await;
     assert!(progress.is_err(), "what is not granted is refused");

@@ -86,6 +86,27 @@ async fn a_commit_whose_answer_is_lost_is_applied_once() {
 }
 
 #[tokio::test]
+async fn a_batch_that_the_database_ends_for_its_time_is_told_as_one_that_took_too_long() {
+    let mut world = World::new().await;
+    // As a projector's sessions, less patient.
+    let options: sqlx::postgres::PgConnectOptions = world.database.url().parse().unwrap();
+    let options = options.options([("search_path", "read,state"), ("statement_timeout", "100ms")]);
+    let pool = sqlx::postgres::PgPoolOptions::new().max_connections(2).connect_with(options).await.unwrap();
+    world.store = PostgresStore::new(pool, registry(), world.codec.clone(), world.settings.clone());
+    world.acquire().await;
+    world.append(missed_call(0, "c1", "919000000001"));
+    let batch = world.rest();
+    let other = helix_postgres::connect(&world.database.url(), 1).await.unwrap();
+    let mut holding = other.begin().await.unwrap();
+    sqlx::query("lock table read.calls in access exclusive mode").execute(&mut *holding).await.unwrap();
+    let late = world.apply(&batch).await;
+    assert!(matches!(late, Err(StoreError::TooLong(_))), "{late:?}");
+    holding.rollback().await.unwrap();
+    world.apply(&batch).await.unwrap();
+    world.agrees_with_the_fold().await;
+}
+
+#[tokio::test]
 async fn a_frozen_instance_with_an_open_transaction_does_not_hold_its_partitions_for_ever() {
     let mut world = World::new().await;
     let mut frozen = world.pool.acquire().await.unwrap();

@@ -112,6 +112,24 @@ async fn floor(connection: &mut PgConnection, rows: &Rows) -> Duration {
     times[1]
 }
 
+/// What each statement took, where the server counts it (`HELIX_POSTGRES_SETTINGS="shared_preload_libraries='pg_stat_statements'"`).
+async fn statements(connection: &mut PgConnection) {
+    if connection.execute("create extension pg_stat_statements").await.is_err() {
+        return;
+    }
+    let counted: Result<Vec<String>, _> = sqlx::query_scalar(
+        "select format('%s ms, %s calls, %s rows, %s KiB of WAL: %s', round(total_exec_time + total_plan_time),
+                       calls, rows, wal_bytes::bigint / 1024, left(regexp_replace(query, '\\s+', ' ', 'g'), 100))
+         from pg_stat_statements
+         where dbid = (select oid from pg_database where datname = current_database())
+         order by total_exec_time + total_plan_time desc limit 40",
+    )
+    .fetch_all(connection)
+    .await;
+    // It is an error where nothing is counted.
+    counted.iter().flatten().for_each(|statement| println!("    {statement}"));
+}
+
 async fn project(batch_records: i64) {
     let mut world = World::new().await;
     let agents = u32::try_from(given("HELIX_AGENTS", AGENTS)).unwrap();
@@ -145,6 +163,7 @@ async fn project(batch_records: i64) {
     println!("batches of {batch_records}, {} facts", facts());
     let after = processors(&mut administrator).await;
     let (ours, theirs) = (after.ours - before.ours, after.theirs - before.theirs);
+    statements(&mut administrator).await;
     let rows = all_rows(&mut administrator).await;
     let before = processors(&mut administrator).await;
     let floor = floor(&mut administrator, &rows).await;

@@ -216,3 +216,29 @@ async fn the_other_workspace_of_a_parked_call_key_is_untouched() {
     let snapshot = world.snapshot().await;
     assert_eq!(snapshot.roots.keys().collect::<Vec<_>>(), ["ramaiah"]);
 }
+
+#[tokio::test]
+async fn what_was_prepared_ahead_is_applied_as_if_it_had_been_read_then() {
+    let mut world = World::new().await;
+    let prepare = |world: &World, batch: &Batch| -> Vec<_> {
+        let prepare = world.store.preparer().unwrap();
+        batch.slices.iter().flat_map(|slice| &slice.records).map(prepare).collect()
+    };
+    let agents = ["agent.one", "agent.two"];
+    world.append(agents.map(|agent| state(0, agent, AgentState::Ready, None)));
+    let batch = world.rest();
+    let mut prepared = prepare(&world, &batch);
+    assert!(prepared.len() == 2 && prepared.iter().all(Option::is_some));
+    // Not all of a batch need have been read ahead.
+    prepared[0] = None;
+    world.store.apply_prepared(&batch, prepared).await.unwrap();
+    world.agrees_with_the_fold().await;
+    world.acquire().await;
+    world.append(agents.map(|agent| state(10, agent, AgentState::Paused, None)));
+    let broken = world.log.append_raw(b"ramaiah/agent.one", b"\0\0\0\0\x01none");
+    let batch = world.rest();
+    let prepared = prepare(&world, &batch);
+    assert_eq!(prepared.iter().filter(|one| one.is_none()).count(), 1, "what cannot be read is left to the batch");
+    let refused = world.store.apply_prepared(&batch, prepared).await.unwrap_err();
+    assert_eq!(poison_of(&refused), broken);
+}

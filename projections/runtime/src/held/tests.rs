@@ -11,6 +11,12 @@ fn record(offset: i64, key: u8) -> Record {
     Record { offset: Offset(offset), key: vec![key].into(), value: vec![0; 8].into() }
 }
 
+/// What is prepared of a record here is its offset.
+fn waiting(record: Record, appended_at: Option<i64>) -> Waiting {
+    let prepared: Prepared = std::sync::Arc::new(record.offset.0);
+    Waiting { record, appended_at, prepared: Some(prepared) }
+}
+
 fn position(partition: i32, next: i64, parked: BTreeMap<Bytes, Offset>) -> Position {
     Position { partition, next_offset: NextOffset(next), epoch: Epoch(1), parked }
 }
@@ -65,7 +71,7 @@ impl Stored {
 /// Applies what is held, as the loop does.
 fn settle(held: &mut Held, stored: &mut Stored, poison: &BTreeSet<(i32, i64)>, says_which: bool) {
     while held.records() > 0 {
-        let batch = held.cut(TOPIC);
+        let batch = held.cut(TOPIC).batch;
         assert!(!batch.is_empty());
         let found = match stored.apply(&batch, poison, says_which) {
             Answer::Applied => {
@@ -125,7 +131,7 @@ proptest! {
             restart = restarts;
             let to = log.len().min(from + count);
             for (partition, record) in &log[from..to] {
-                prop_assert!(held.push(*partition, record.clone(), None));
+                prop_assert!(held.push(*partition, waiting(record.clone(), None)));
             }
             from = to;
             settle(&mut held, &mut stored, &poison, says_which);
@@ -157,7 +163,7 @@ fn held(keys: &[u8]) -> Held {
     let mut held = Held::default();
     held.acquired(position(0, 0, BTreeMap::new()));
     for (offset, key) in (0..).zip(keys) {
-        held.push(0, record(offset, *key), Some(offset * 10));
+        held.push(0, waiting(record(offset, *key), Some(offset * 10)));
     }
     held
 }
@@ -179,7 +185,7 @@ fn a_batch_that_is_all_parked_still_moves_progress() {
     assert!(held.is_new(0, Offset(0)));
     assert!(held.park(0, Offset(0), "bad".to_owned()));
     assert!(!held.park(0, Offset(1), "bad".to_owned()), "it is parked already, behind the first");
-    let batch = held.cut(TOPIC);
+    let batch = held.cut(TOPIC).batch;
     assert_eq!((batch.len(), batch.parked(), batch.is_empty()), (0, 2, false));
     assert_eq!(held.refused(&batch), Narrowed::Nothing);
     let moved = held.applied(&batch);
@@ -191,7 +197,7 @@ fn an_earlier_record_of_a_parked_key_that_turns_out_to_be_poison_becomes_its_fir
     let mut held = held(&[7, 8, 7, 7]);
     assert!(held.park(0, Offset(2), "late".to_owned()));
     assert!(!held.is_new(0, Offset(0)) && held.park(0, Offset(0), "early".to_owned()));
-    let [slice] = held.cut(TOPIC).slices.try_into().unwrap();
+    let [slice] = held.cut(TOPIC).batch.slices.try_into().unwrap();
     let parked: Vec<(i64, Cause)> = slice.parked.into_iter().map(|parked| (parked.offset.0, parked.cause)).collect();
     let expected =
         [(0, Cause::Poison("early".to_owned())), (2, Cause::Behind(Offset(0))), (3, Cause::Behind(Offset(0)))];
@@ -204,9 +210,9 @@ fn a_key_that_a_store_says_to_be_parked_further_on_flows_until_there() {
     let mut held = Held::default();
     held.acquired(position(0, 5, BTreeMap::from([(Bytes::from_static(&[7]), Offset(6))])));
     for offset in 5..8 {
-        held.push(0, record(offset, 7), None);
+        held.push(0, waiting(record(offset, 7), None));
     }
-    let [slice] = held.cut(TOPIC).slices.try_into().unwrap();
+    let [slice] = held.cut(TOPIC).batch.slices.try_into().unwrap();
     // The record itself was not stored as parked yet, for progress is before it: it is tried anew.
     assert_eq!(slice.records.iter().map(|record| record.offset.0).collect::<Vec<_>>(), [5, 6]);
     assert_eq!(slice.parked.len(), 1);
@@ -217,7 +223,27 @@ fn a_record_of_a_partition_that_was_given_back_is_not_taken() {
     let mut held = held(&[1, 2]);
     held.release(0);
     assert_eq!((held.records(), held.bytes()), (0, 0));
-    assert!(!held.push(0, record(2, 1), None));
+    assert!(!held.push(0, waiting(record(2, 1), None)));
     assert!(!held.park(0, Offset(1), String::new()));
-    assert!(held.cut(TOPIC).slices.is_empty());
+    assert!(held.cut(TOPIC).batch.slices.is_empty());
+}
+
+#[test]
+fn what_was_prepared_goes_with_its_record_through_every_cut_and_is_gone_with_it() {
+    let mut held = held(&[7, 8, 7, 9]);
+    let offsets = |held: &Held| -> Vec<(i64, i64)> {
+        let Cut { batch, prepared } = held.cut(TOPIC);
+        let records = batch.slices.iter().flat_map(|slice| &slice.records).map(|record| record.offset.0);
+        let prepared = prepared.iter().map(|one| *one.as_ref().unwrap().downcast_ref::<i64>().unwrap());
+        records.zip(prepared).collect()
+    };
+    assert_eq!(offsets(&held), [(0, 0), (1, 1), (2, 2), (3, 3)]);
+    assert!(held.park(0, Offset(0), "bad".to_owned()));
+    assert_eq!(offsets(&held), [(1, 1), (3, 3)], "of what is parked nothing is given");
+    let batch = held.cut(TOPIC).batch;
+    assert_eq!(held.refused(&batch), Narrowed::Smaller);
+    assert_eq!(offsets(&held), [(1, 1)]);
+    let kept = held.cut(TOPIC).prepared.remove(0).unwrap();
+    held.release(0);
+    assert_eq!((std::sync::Arc::strong_count(&kept), held.records()), (1, 0));
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use helix_runtime::{Batch, Epoch, NextOffset, Parked, Position, Standing, Store, StoreError};
+use helix_runtime::{Batch, Epoch, NextOffset, Parked, Position, Prepared, Preparer, Standing, Store, StoreError};
 use tokio::sync::watch;
 
 /// What goes wrong with one `apply`.
@@ -45,6 +45,16 @@ struct State {
     asked_for: BTreeSet<Vec<i32>>,
     applies: usize,
     largest: usize,
+    /// Records that were prepared.
+    prepared: usize,
+    /// Records that came to be applied prepared, and that did not; tries included.
+    came: (usize, usize),
+    /// A batch is applied in time with at most so many records.
+    in_time: Option<usize>,
+    /// How many records each batch had, those that were not applied included.
+    sizes: Vec<usize>,
+    /// A batch is applied only when so many of all records were read, or a whole further batch of so many.
+    until_read: Option<(usize, usize)>,
     down: bool,
     hangs: bool,
     paused: bool,
@@ -98,6 +108,32 @@ impl Shared {
         self.touch();
     }
 
+    /// From now on a batch with more records takes too long; `None`: none does.
+    pub fn in_time(&self, records: Option<usize>) {
+        self.state().in_time = records;
+    }
+
+    /// How many records each batch had that was offered, in order.
+    pub fn sizes(&self) -> Vec<usize> {
+        self.state().sizes.clone()
+    }
+
+    /// From now on a batch takes as long as it takes to read another of `batch` records, or the last of `all`.
+    pub fn slow_as_reading(&self, batch: usize, all: usize) {
+        self.state().until_read = Some((batch, all));
+    }
+
+    /// Whether a batch is not answered yet.
+    fn busy(&self) -> bool {
+        let state = self.state();
+        state.hangs || state.reads_on()
+    }
+
+    /// How many records came to be applied prepared, and how many did not.
+    pub fn came(&self) -> (usize, usize) {
+        self.state().came
+    }
+
     pub fn pause(&self, paused: bool) {
         self.state().paused = paused;
     }
@@ -110,6 +146,16 @@ impl Shared {
     pub fn offered(&self) -> (usize, usize) {
         let state = self.state();
         (state.applies, state.largest)
+    }
+
+    /// How many records were read and prepared while a batch was being applied.
+    pub fn prepared(&self) -> usize {
+        self.state().prepared
+    }
+
+    /// Waits until so many records were prepared.
+    pub async fn prepared_are(&self, count: usize, patience: Duration) {
+        self.until(patience, "records were prepared", || self.prepared() >= count).await;
     }
 
     /// Values that were applied, in the order of a partition.
@@ -206,6 +252,16 @@ impl Shared {
 }
 
 impl State {
+    /// Whether a batch waits for what is read meanwhile.
+    fn reads_on(&self) -> bool {
+        self.until_read.is_some_and(|(further, all)| {
+            let (prepared, unprepared) = self.came;
+            // All that came unprepared is read, and all that was prepared, come or not.
+            let read = unprepared + self.prepared;
+            read < all && self.prepared < prepared + further
+        })
+    }
+
     fn position(&self, partition: i32) -> Option<Position> {
         let (next, epoch) = self.progress.get(&partition)?;
         let mut parked = BTreeMap::new();
@@ -285,13 +341,17 @@ impl Store for Memory {
             let mut state = self.shared.state();
             state.applies += 1;
             state.largest = state.largest.max(batch.len());
+            state.sizes.push(batch.len());
         }
         self.shared.touch();
         let mut changed = self.shared.changed.subscribe();
-        while self.shared.state().hangs {
+        while self.shared.busy() {
             changed.changed().await.map_err(StoreError::unavailable)?;
         }
         let mut state = self.shared.state();
+        if state.in_time.is_some_and(|most| batch.len() > most) {
+            return Err(StoreError::too_long("injected"));
+        }
         let fault = state.faults.pop_front();
         if state.down || fault == Some(Fault::Unavailable) {
             return Err(StoreError::unavailable("injected"));
@@ -303,6 +363,31 @@ impl Store for Memory {
             Some(Fault::AnswerLost) => Err(StoreError::unavailable("injected")),
             Some(Fault::Unavailable) | None => outcome,
         }
+    }
+
+    /// What is prepared of a record is its value.
+    fn preparer(&self) -> Option<Preparer> {
+        let shared = self.shared.clone();
+        Some(Box::new(move |record| {
+            shared.state().prepared += 1;
+            shared.touch();
+            Some(Arc::new(record.value.clone()) as Prepared)
+        }))
+    }
+
+    async fn apply_prepared(&mut self, batch: &Batch, prepared: Vec<Option<Prepared>>) -> Result<(), StoreError> {
+        let records: Vec<_> = batch.slices.iter().flat_map(|slice| &slice.records).collect();
+        assert_eq!(records.len(), prepared.len(), "one place a record");
+        for (record, prepared) in records.into_iter().zip(&prepared) {
+            let own = prepared.as_ref().is_none_or(|prepared| prepared.downcast_ref() == Some(&record.value));
+            assert!(own, "what was prepared of another record came with {record:?}");
+        }
+        let came = prepared.iter().filter(|prepared| prepared.is_some()).count();
+        {
+            let mut state = self.shared.state();
+            state.came = (state.came.0 + came, state.came.1 + prepared.len() - came);
+        }
+        self.apply(batch).await
     }
 
     async fn standing(&mut self, _topic: &str, partitions: &[i32]) -> Result<Option<Standing>, StoreError> {

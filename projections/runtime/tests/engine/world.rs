@@ -17,7 +17,8 @@ use crate::store::{Memory, Shared};
 
 pub const TOPIC: &str = "facts";
 pub const PARTITIONS: i32 = 4;
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// A group whose members come and go shares out some three times, and the machine may be busy.
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 pub struct World {
     pub cluster: MockCluster<'static, DefaultProducerContext>,

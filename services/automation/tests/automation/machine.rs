@@ -104,20 +104,19 @@ impl Machine {
         let mut watched = Watched::default();
         for key in Watched::agents_of(facts) {
             if let Some(held) = self.agents.get(&key) {
-                watched.agents.insert(key, through_json(held));
+                let (partition, watch) = through_json(held);
+                watched.know_agent(key, partition, watch);
             }
         }
         for key in watched.calls_of(facts) {
             if let Some(held) = self.calls.get(&key) {
-                watched.calls.insert(key, through_json(held));
+                watched.know_call(key, through_json(held));
             }
         }
         watched.apply(&self.bounds, facts);
-        let of = |(workspace, (subject, id), _, _): &TimerKey| match *subject {
-            "agent" => watched.agents.keys().any(|(ws, agent)| ws == workspace && agent.as_str() == id),
-            _ => watched.calls.keys().any(|(ws, call)| ws == workspace && call.as_str() == id),
-        };
-        self.timers.retain(|key, set| set.stands || !of(key));
+        let subjects = watched.subjects();
+        self.timers
+            .retain(|_, set| set.stands || !subjects.contains(&(set.workspace.clone(), set.timer.subject.clone())));
         for made in watched.made() {
             let (subject, id) = made.subject.columns();
             let decision = Decision::from_word(made.decision).unwrap();
@@ -126,8 +125,10 @@ impl Machine {
         for set in watched.timers(&self.bounds) {
             self.timers.entry(timer_key(&set)).or_insert(set);
         }
-        self.agents.extend(watched.agents);
-        self.calls.extend(watched.calls);
+        // As the store: only what has changed.
+        let agents = watched.changed_agents();
+        self.agents.extend(agents.map(|(key, partition, watch)| (key.clone(), (partition, watch.clone()))));
+        self.calls.extend(watched.changed_calls().map(|(key, watch)| (key.clone(), watch.clone())));
         for (key, clock) in watched.clocks {
             let held = self.clocks.entry(key).or_insert(clock);
             *held = held.join(clock);

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod append;
+mod away;
+mod growth;
 mod history;
 mod machine;
 mod postgres;

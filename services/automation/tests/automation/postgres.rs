@@ -128,6 +128,11 @@ impl Database {
         Self { cluster, name, pool }
     }
 
+    /// Where another instance finds it.
+    pub fn url(&self) -> String {
+        self.cluster.url(&self.name, &self.name)
+    }
+
     /// A connection as a role that may read everything that it is shown.
     pub async fn reader(&self) -> PgConnection {
         let reader = format!("{}_reader", self.name);

@@ -7,7 +7,7 @@ use helix_postgres::{AllSettings, Generations, RowDiff, Scope, StandbyState};
 use helix_replay::{
     evidence::{About, Evidence, evidence},
     log::{FactLog, Stop},
-    rebuild::{Source, fault, rebuild, scope_name},
+    rebuild::{Rebuilt, Source, fault, rebuild, scope_name},
 };
 use helix_schemas::{registry::Registry, topics};
 use serde_json::{Value, json};
@@ -32,6 +32,11 @@ pub(super) async fn build(config: &Config, scope: Scope, cut_over: bool, as_json
     if cut_over {
         generations.cut_over(topics::FACTS, &mut source).await.map_err(fault)?;
     }
+    tell_rebuilt(&done, cut_over, as_json, "")
+}
+
+/// Tells what a rebuild did, and which verbs go on from there; they take `name`.
+pub(super) fn tell_rebuilt(done: &Rebuilt, cut_over: bool, as_json: bool, name: &str) -> Result<ExitCode, Failure> {
     if as_json {
         tell(&json!({"rebuilt": done, "cut_over": cut_over}))?;
         return Ok(ExitCode::SUCCESS);
@@ -41,14 +46,13 @@ pub(super) async fn build(config: &Config, scope: Scope, cut_over: bool, as_json
         "{}: rebuilt from {} facts in {:.1} s, {:.0} facts/s{parked}",
         done.scope, done.facts, done.seconds, done.facts_per_second,
     );
-    println!(
-        "{}",
-        if cut_over {
-            "cut over; `helix projection cut-back` takes it back, `helix audit verify` proves it"
-        } else {
-            "it stands beside the live rows: `helix projection diff` compares, `helix projection cut-over` exchanges"
-        }
-    );
+    if cut_over {
+        println!("cut over; `helix projection cut-back{name}` takes it back, `helix audit verify` proves it");
+    } else {
+        println!(
+            "it stands beside the live rows: `helix projection diff{name}` compares, `helix projection cut-over{name}` exchanges"
+        );
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -86,9 +90,17 @@ pub(super) async fn diff(config: &Config, limit: usize, as_json: bool) -> Result
 
 fn show(row: &RowDiff, facts: &[Evidence]) {
     println!("  {} {} {}", row.table, row.workspace, row.key);
-    match (&row.live, &row.standby) {
+    show_columns(&row.columns, row.live.as_ref(), row.standby.as_ref());
+    for fact in facts {
+        println!("    {} {} at {}/{}/{}", fact.occurred_at, fact.kind, fact.topic, fact.partition, fact.offset);
+    }
+}
+
+/// The columns of a row that differ, with both values.
+pub(super) fn show_columns(columns: &[String], live: Option<&Value>, standby: Option<&Value>) {
+    match (live, standby) {
         (Some(live), Some(standby)) => {
-            for column in &row.columns {
+            for column in columns {
                 let value = |side: &Value| side.get(column).cloned().unwrap_or(Value::Null);
                 println!("    {column}: {} live, {} standby", value(live), value(standby));
             }
@@ -96,9 +108,15 @@ fn show(row: &RowDiff, facts: &[Evidence]) {
         (Some(_), None) => println!("    only live"),
         (None, _) => println!("    only standby"),
     }
-    for fact in facts {
-        println!("    {} {} at {}/{}/{}", fact.occurred_at, fact.kind, fact.topic, fact.partition, fact.offset);
-    }
+}
+
+/// Why a standby is not exchanged by the verb that was used.
+pub(super) fn refused_swap(cutting_over: bool) -> Failure {
+    Failure::usage(if cutting_over {
+        "the standby is what was live before: `cut-back` takes it back, `discard` drops it"
+    } else {
+        "nothing was cut over: the standby is a rebuild that was never live"
+    })
 }
 
 pub(super) async fn swap(config: &Config, wanted: StandbyState, as_json: bool) -> Result<ExitCode, Failure> {
@@ -106,12 +124,7 @@ pub(super) async fn swap(config: &Config, wanted: StandbyState, as_json: bool) -
     let standby = generations.standby().await.map_err(fault)?;
     let standby = standby.ok_or_else(|| Failure::usage("there is no standby: `helix projection rebuild` makes one"))?;
     if standby.state != wanted {
-        return Err(Failure::usage(match wanted {
-            StandbyState::Filling => {
-                "the standby is what was live before: `cut-back` takes it back, `discard` drops it"
-            }
-            StandbyState::Previous => "nothing was cut over: the standby is a rebuild that was never live",
-        }));
+        return Err(refused_swap(wanted == StandbyState::Filling));
     }
     let log = FactLog::open(config).await?;
     let done = generations.cut_over(topics::FACTS, &mut Source::new(&log)?).await.map_err(fault)?;

@@ -1,5 +1,6 @@
 //! `helix projection`: where projections stand, what they set aside, and their generations.
 
+mod clickhouse;
 mod generations;
 mod parked;
 
@@ -7,8 +8,8 @@ use std::{path::Path, process::ExitCode};
 
 use helix_kit::config::Config;
 use helix_postgres::{PROJECTION, STANDBY_PROJECTION, Scope, StandbyState};
-use helix_replay::log::{Cut, FactLog};
-use helix_runtime::ParkedEntry;
+use helix_replay::log::FactLog;
+use helix_runtime::{ParkedEntry, Position};
 use helix_schemas::{names::WorkspaceId, topics};
 use serde::Serialize;
 use sqlx::PgPool;
@@ -29,29 +30,41 @@ pub(crate) async fn projection(config: Option<&Path>, verb: ProjectionVerb) -> R
             boards_anew(&config, workspace.as_deref()).await
         }
         ProjectionVerb::Rebuild { projection, workspace, cut_over, json } => {
-            only_postgres(projection, "rebuild")?;
-            let scope = match workspace {
-                Some(workspace) => Scope::Workspace(slug(&workspace)?),
-                None => Scope::All,
-            };
-            generations::build(&config, scope, cut_over, json).await
+            let workspace = workspace.as_deref().map(slug).transpose()?;
+            match rows_of(projection, "rebuild")? {
+                Rows::Postgres => {
+                    let scope = workspace.map_or(Scope::All, Scope::Workspace);
+                    generations::build(&config, scope, cut_over, json).await
+                }
+                Rows::Clickhouse => {
+                    use helix_clickhouse::Scope;
+                    let scope = workspace.map_or(Scope::All, Scope::Workspace);
+                    clickhouse::alone(&config, clickhouse::build(&config, scope, cut_over, json)).await
+                }
+            }
         }
-        ProjectionVerb::Diff { projection, limit, json } => {
-            only_postgres(projection, "diff")?;
-            generations::diff(&config, limit, json).await
-        }
-        ProjectionVerb::CutOver { projection, json } => {
-            only_postgres(projection, "cut-over")?;
-            generations::swap(&config, StandbyState::Filling, json).await
-        }
-        ProjectionVerb::CutBack { projection, json } => {
-            only_postgres(projection, "cut-back")?;
-            generations::swap(&config, StandbyState::Previous, json).await
-        }
-        ProjectionVerb::Discard { projection } => {
-            only_postgres(projection, "discard")?;
-            generations::discard(&config).await
-        }
+        ProjectionVerb::Diff { projection, limit, json } => match rows_of(projection, "diff")? {
+            Rows::Postgres => generations::diff(&config, limit, json).await,
+            Rows::Clickhouse => clickhouse::alone(&config, clickhouse::diff(&config, limit, json)).await,
+        },
+        ProjectionVerb::CutOver { projection, json } => match rows_of(projection, "cut-over")? {
+            Rows::Postgres => generations::swap(&config, StandbyState::Filling, json).await,
+            Rows::Clickhouse => {
+                clickhouse::alone(&config, clickhouse::swap(&config, helix_clickhouse::StandbyState::Filling, json))
+                    .await
+            }
+        },
+        ProjectionVerb::CutBack { projection, json } => match rows_of(projection, "cut-back")? {
+            Rows::Postgres => generations::swap(&config, StandbyState::Previous, json).await,
+            Rows::Clickhouse => {
+                clickhouse::alone(&config, clickhouse::swap(&config, helix_clickhouse::StandbyState::Previous, json))
+                    .await
+            }
+        },
+        ProjectionVerb::Discard { projection } => match rows_of(projection, "discard")? {
+            Rows::Postgres => generations::discard(&config).await,
+            Rows::Clickhouse => clickhouse::alone(&config, clickhouse::discard(&config)).await,
+        },
         ProjectionVerb::Parked { projection, workspace, key, json } => {
             let workspace = workspace.as_deref().map(slug).transpose()?;
             let filter = parked::Filter { projection, workspace, key };
@@ -65,11 +78,18 @@ pub(crate) async fn projection(config: Option<&Path>, verb: ProjectionVerb) -> R
     }
 }
 
-fn only_postgres(projection: Projection, verb: &str) -> Result<(), Failure> {
+/// Projections that have generations.
+enum Rows {
+    Postgres,
+    Clickhouse,
+}
+
+fn rows_of(projection: Projection, verb: &str) -> Result<Rows, Failure> {
     match projection {
-        Projection::Postgres => Ok(()),
-        Projection::Clickhouse | Projection::Live | Projection::Forward => {
-            Err(Failure::usage(format!("{verb} takes the projection postgres")))
+        Projection::Postgres => Ok(Rows::Postgres),
+        Projection::Clickhouse => Ok(Rows::Clickhouse),
+        Projection::Live | Projection::Forward => {
+            Err(Failure::usage(format!("{verb} takes the projection postgres or clickhouse")))
         }
     }
 }
@@ -78,6 +98,12 @@ fn only_postgres(projection: Projection, verb: &str) -> Result<(), Failure> {
 #[allow(clippy::needless_pass_by_value)]
 fn postgres_fault(error: helix_postgres::PostgresError) -> Failure {
     Failure::unreachable("postgres", &error)
+}
+
+/// By value, for the same reason.
+#[allow(clippy::needless_pass_by_value)]
+fn clickhouse_unreachable(error: helix_clickhouse::ClickHouseError) -> Failure {
+    Failure::unreachable("clickhouse", &error)
 }
 
 /// The workspaces whose boards are asked for: all where none is named.
@@ -125,9 +151,12 @@ async fn list(config: &Config, as_json: bool) -> Result<ExitCode, Failure> {
     let ends = blocking(move || log.whole()).await?;
     let parked = parked::all(config).await?;
     let pool = pool(config).await?;
-    let paused = helix_postgres::paused(&pool).await.map_err(postgres_fault)?;
+    let mut paused = helix_postgres::paused(&pool).await.map_err(postgres_fault)?;
+    if helix_clickhouse::paused(&clickhouse_options(config)).await.map_err(clickhouse_unreachable)? {
+        paused.insert(helix_clickhouse::PROJECTION.to_owned());
+    }
     let mut held: Vec<(String, Vec<At>)> = in_postgres(config, &pool).await?;
-    held.push((helix_clickhouse::PROJECTION.to_owned(), in_clickhouse(config, &ends).await?));
+    held.extend(in_clickhouse(config).await?);
     for (workspace, url) in boards(config, None)? {
         let stored = helix_live::audit::stored_board(&url, &workspace, topics::FACTS).await;
         let stored = stored.map_err(|error| Failure::unreachable("the workspace's Redis", &error))?;
@@ -204,22 +233,31 @@ async fn in_postgres(config: &Config, pool: &PgPool) -> Result<Vec<(String, Vec<
     Ok(held)
 }
 
-async fn in_clickhouse(config: &Config, ends: &Cut) -> Result<Vec<At>, Failure> {
-    let unreachable = |error| Failure::unreachable("clickhouse", &error);
-    let audit = helix_clickhouse::audit::Audit::new(&clickhouse_options(config)).map_err(unreachable)?;
-    let partitions: Vec<i32> = ends.0.keys().copied().collect();
-    let held = audit.progress(topics::FACTS, &partitions).await.map_err(unreachable)?;
-    Ok(held.into_iter().map(|(partition, next)| (partition, next, None)).collect())
+/// ClickHouse's live generation, and the one beside it.
+async fn in_clickhouse(config: &Config) -> Result<Vec<(String, Vec<At>)>, Failure> {
+    let audit = helix_clickhouse::audit::Audit::new(&clickhouse_options(config)).map_err(clickhouse_unreachable)?;
+    let live = audit.standings(topics::FACTS).await.map_err(clickhouse_unreachable)?;
+    let standby = audit.standby_standings(topics::FACTS).await.map_err(clickhouse_unreachable)?;
+    let names = [helix_clickhouse::PROJECTION, helix_clickhouse::STANDBY_PROJECTION];
+    let at = |at: Position| (at.partition, at.next_offset.0, Some(at.epoch.0));
+    let both = names.into_iter().zip([Some(live), standby]);
+    Ok(both.filter_map(|(name, of)| Some((name.to_owned(), of?.positions.into_values().map(at).collect()))).collect())
 }
 
 async fn pause(config: &Config, projection: &str, paused: bool) -> Result<ExitCode, Failure> {
-    let pool = pool(config).await?;
-    let known = in_postgres(config, &pool).await?;
-    if !known.iter().any(|(name, _)| name == projection) {
-        let names: Vec<&str> = known.iter().map(|(name, _)| name.as_str()).collect();
-        return Err(Failure::usage(format!("these can be paused: {}", names.join(", "))));
+    if projection == helix_clickhouse::PROJECTION {
+        let told = helix_clickhouse::pause(&clickhouse_options(config), paused).await;
+        told.map_err(clickhouse_unreachable)?;
+    } else {
+        let pool = pool(config).await?;
+        let known = in_postgres(config, &pool).await?;
+        let mut names: Vec<&str> = known.iter().map(|(name, _)| name.as_str()).collect();
+        if !names.contains(&projection) {
+            names.push(helix_clickhouse::PROJECTION);
+            return Err(Failure::usage(format!("these can be paused: {}", names.join(", "))));
+        }
+        helix_postgres::pause(&pool, projection, paused).await.map_err(postgres_fault)?;
     }
-    helix_postgres::pause(&pool, projection, paused).await.map_err(postgres_fault)?;
     println!("{projection} {}", if paused { "is told to pause" } else { "goes on" });
     Ok(ExitCode::SUCCESS)
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::{
     cli::Projection,
     failure::Failure,
-    projection::{boards, postgres_fault},
+    projection::{boards, clickhouse::alone, clickhouse_unreachable, postgres_fault},
     replay::{blocking, pool, tell},
     setup::{clickhouse_options, settings},
     table::{Column, Table},
@@ -39,8 +39,9 @@ impl Filter {
 pub(super) async fn all(config: &Config) -> Result<Vec<ParkedEntry>, Failure> {
     let mut entries =
         helix_postgres::parked(&pool(config).await?, &ParkedFilter::default()).await.map_err(postgres_fault)?;
-    let in_clickhouse = helix_clickhouse::parked(&clickhouse_options(config)).await;
-    entries.extend(in_clickhouse.map_err(|error| Failure::unreachable("clickhouse", &error))?);
+    let options = clickhouse_options(config);
+    entries.extend(helix_clickhouse::parked(&options).await.map_err(clickhouse_unreachable)?);
+    entries.extend(helix_clickhouse::parked_standby(&options).await.map_err(clickhouse_unreachable)?);
     for (workspace, url) in boards(config, None)? {
         let of_board = helix_live::parked(&url, &workspace).await;
         let of_board = of_board.map_err(|error| Failure::unreachable("the workspace's Redis", &error))?;
@@ -142,7 +143,8 @@ pub(super) async fn unpark(
     match projection {
         Projection::Postgres => in_postgres(config, (registry, codec), key, records, dry_run, as_json).await,
         Projection::Clickhouse | Projection::Live | Projection::Forward => {
-            in_clickhouse(config, (registry, codec), key, records, dry_run, as_json).await
+            // Nobody exchanges generations meanwhile.
+            alone(config, in_clickhouse(config, (registry, codec), key, records, dry_run, as_json)).await
         }
     }
 }

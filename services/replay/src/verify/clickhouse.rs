@@ -40,11 +40,12 @@ pub async fn verify_clickhouse(
     let whole = tokio::task::spawn_blocking(move || asked.whole())
         .await
         .map_err(|error| ReplayError::unreachable("the log", error))??;
-    let partitions: Vec<i32> = whole.0.keys().copied().collect();
-    let progress = audit.progress(topics::FACTS, &partitions).await.map_err(fault)?;
+    let live = audit.standings(topics::FACTS).await.map_err(fault)?;
+    let progress = live.positions.iter().map(|(partition, at)| (*partition, at.next_offset.0)).collect();
     let cut = up_to(&progress, whole);
     let parked = aside.len();
     let runtime = Handle::current();
+    let asked = audit.clone();
     let comparing = tokio::task::spawn_blocking(move || {
         let bar = progress_bar(cut.span(), "comparing with the log");
         let mut comparison =
@@ -54,6 +55,10 @@ pub async fn verify_clickhouse(
         found
     });
     let found = comparing.await.map_err(|error| ReplayError::unreachable("the comparison", error))??;
+    // The rows were read by many questions: all of them of one generation, or they prove nothing.
+    if asked.standings(topics::FACTS).await.map_err(fault)?.generation != live.generation {
+        return Err(ReplayError::Usage("the live generation was exchanged meanwhile: verify again".to_owned()));
+    }
     Ok(Report {
         projection: helix_clickhouse::PROJECTION.to_owned(),
         facts: found.facts,

@@ -9,7 +9,6 @@ mod postgres;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use helix_fold::row::{Cell, Row};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -77,34 +76,4 @@ fn up_to(progress: &BTreeMap<i32, i64>, whole: Cut) -> Cut {
         (partition, (low, progress.get(&partition).copied().unwrap_or(low).clamp(low, high)))
     };
     Cut(whole.0.into_iter().map(bounded).collect())
-}
-
-/// Compares rows by key; both sides are keyed anew, so that no sort order matters.
-fn compare<R: Row + PartialEq>(stored: &[R], folded: &[R]) -> Option<Difference> {
-    let stored: BTreeMap<String, &R> = stored.iter().map(|row| (row.key(), row)).collect();
-    let folded: BTreeMap<String, &R> = folded.iter().map(|row| (row.key(), row)).collect();
-    let keys: BTreeSet<&String> = stored.keys().chain(folded.keys()).collect();
-    keys.into_iter().find_map(|key| match (stored.get(key), folded.get(key)) {
-        (Some(stored), Some(folded)) if stored == folded => None,
-        (stored, folded) => Some(differing(key, stored.copied(), folded.copied())),
-    })
-}
-
-fn differing<R: Row>(key: &str, stored: Option<&R>, folded: Option<&R>) -> Difference {
-    let (table, key) = (R::TABLE.to_owned(), key.to_owned());
-    if let (Some(stored), Some(folded)) = (stored, folded) {
-        for ((column, stored), (_, folded)) in stored.columns().into_iter().zip(folded.columns()) {
-            if stored != folded {
-                let (stored, folded) = (stored.to_json(), folded.to_json());
-                return Difference { table, key, column: Some(column.to_owned()), stored, folded };
-            }
-        }
-    }
-    let whole = |row: Option<&R>| {
-        row.map_or(Value::Null, |row| {
-            let columns = row.columns().into_iter().map(|(name, cell): (&str, Cell)| (name.to_owned(), cell.to_json()));
-            Value::Object(columns.collect())
-        })
-    };
-    Difference { table, key, column: None, stored: whole(stored), folded: whole(folded) }
 }

@@ -1,9 +1,10 @@
-//! The Postgres projection: rows, roots and what the folds keep beside them, against a fresh fold.
+//! The Postgres projection: every column of its rows and of what the folds keep beside them, and the roots, against a fresh
+//! fold.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use helix_fold::workspace::{Rows, WorkspaceFold};
-use helix_postgres::{AllSettings, PROJECTION, Snapshot, StoredRoot};
+use helix_postgres::{AllSettings, Audit, PROJECTION, RowDifference, StoredRoot};
 use helix_schemas::{names::WorkspaceId, topics};
 use sqlx::PgPool;
 
@@ -11,7 +12,7 @@ use crate::{
     ReplayError,
     export::progress_bar,
     log::{FactLog, Place, Stop},
-    verify::{Aside, Difference, Report, WorkspaceReport, compare, up_to},
+    verify::{Aside, Difference, Report, WorkspaceReport, up_to},
 };
 
 type Folds = BTreeMap<WorkspaceId, WorkspaceFold>;
@@ -28,35 +29,40 @@ pub async fn verify_postgres(
     stop: Stop,
 ) -> Result<Report, ReplayError> {
     let fault = |error| ReplayError::unreachable("postgres", error);
-    let snapshot = Snapshot::take(pool, topics::FACTS, only.as_ref()).await.map_err(fault)?;
-    let Snapshot { progress, roots, parked, rows: held } = snapshot;
+    let audit = Audit::take(pool, topics::FACTS, only.as_ref()).await.map_err(fault)?;
     let aside: Aside =
-        parked.iter().map(|(partition, offset)| Place { partition: *partition, offset: *offset }).collect();
+        audit.parked.iter().map(|(partition, offset)| Place { partition: *partition, offset: *offset }).collect();
+    let (parked, progress) = (aside.len(), audit.progress.clone());
 
     let (asked, of_settings) = (only.clone(), settings.clone());
     let folding =
         tokio::task::spawn_blocking(move || fold(&log, &progress, &aside, &of_settings, asked.as_ref(), &stop));
     let (folds, facts) = folding.await.map_err(|error| ReplayError::unreachable("the fold", error))??;
-    let names: BTreeSet<WorkspaceId> = folds.keys().chain(held.keys()).cloned().collect();
+    let names: BTreeSet<WorkspaceId> = folds.keys().chain(audit.workspaces()).cloned().collect();
     if let Some(asked) = only.filter(|asked| !names.contains(asked)) {
         return Err(ReplayError::Usage(format!("workspace {asked} has neither facts nor rows")));
     }
-    let empty = Rows::default();
-    let workspaces = names
-        .into_iter()
-        .map(|workspace| {
-            let folded = folds.get(&workspace).map(WorkspaceFold::rows).unwrap_or_default();
-            let stored = held.get(&workspace).unwrap_or(&empty);
-            let root = roots.get(workspace.as_str()).copied().unwrap_or_default();
-            WorkspaceReport {
-                rows: stored.len(),
-                root: folded.root().short(),
-                difference: first_difference(stored, &folded).or_else(|| root_difference(&root, &folded)),
-                workspace: workspace.to_string(),
-            }
-        })
-        .collect();
-    Ok(Report { projection: PROJECTION.to_owned(), facts, parked: parked.len(), workspaces })
+    let report = |workspace: WorkspaceId| {
+        let nothing = WorkspaceFold::new(workspace.clone(), settings.of(&workspace));
+        let fold = folds.get(&workspace).unwrap_or(&nothing);
+        let folded = fold.rows();
+        let root = audit.roots.get(workspace.as_str()).copied().unwrap_or_default();
+        let difference = audit.first_difference(fold, &folded, settings).map(Difference::from);
+        WorkspaceReport {
+            rows: audit.rows(&workspace),
+            root: folded.root().short(),
+            difference: difference.or_else(|| root_difference(&root, &folded)),
+            workspace: workspace.to_string(),
+        }
+    };
+    let workspaces = names.into_iter().map(report).collect();
+    Ok(Report { projection: PROJECTION.to_owned(), facts, parked, workspaces })
+}
+
+impl From<RowDifference> for Difference {
+    fn from(RowDifference { table, key, column, stored, folded }: RowDifference) -> Self {
+        Self { table: table.to_owned(), key, column, stored, folded }
+    }
 }
 
 fn fold(
@@ -99,13 +105,4 @@ fn root_difference(stored: &StoredRoot, folded: &Rows) -> Option<Difference> {
         stored: stored.root.short().into(),
         folded: folded.root().short().into(),
     })
-}
-
-fn first_difference(stored: &Rows, folded: &Rows) -> Option<Difference> {
-    compare(&stored.agents, &folded.agents)
-        .or_else(|| compare(&stored.intervals, &folded.intervals))
-        .or_else(|| compare(&stored.calls, &folded.calls))
-        .or_else(|| compare(&stored.legs, &folded.legs))
-        .or_else(|| compare(&stored.missed_calls, &folded.missed_calls))
-        .or_else(|| compare(&stored.queue_days, &folded.queue_days))
 }
