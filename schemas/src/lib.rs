@@ -18,6 +18,7 @@ pub mod registry;
 pub mod rejected;
 pub mod resolve;
 pub mod schema;
+pub mod scope;
 pub mod time;
 pub mod topics;
 pub mod unrouted;

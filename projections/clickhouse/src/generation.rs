@@ -13,8 +13,11 @@
 use std::collections::BTreeMap;
 
 use clickhouse::Row;
-use helix_runtime::{StoreError, fill::FillError};
-use helix_schemas::names::WorkspaceId;
+use helix_runtime::{
+    StoreError,
+    fill::{FillError, StandbyState},
+};
+use helix_schemas::{names::WorkspaceId, scope::Scope};
 use serde::{Deserialize, Serialize};
 
 use crate::client::{ClickHouseError, Database};
@@ -30,26 +33,6 @@ pub(crate) const FACTS_STANDBY: &str = "facts_standby";
 /// The generation of a table without a comment.
 const FIRST: &str = PROJECTION;
 const WHAT: &str = "the label of a generation";
-
-/// Whose facts a standby reads from the log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Scope {
-    /// Everybody's.
-    All,
-    /// One workspace's: the others' rows are those of the live table.
-    Workspace(WorkspaceId),
-}
-
-/// What the standby is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StandbyState {
-    /// Made from the log, not live yet.
-    Filling,
-    /// Live until it was cut over: cutting over once more brings it back.
-    Previous,
-}
 
 /// The standby, as its label tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -122,10 +105,7 @@ pub(crate) struct Label {
 impl Label {
     /// Of a generation that is made now.
     pub(crate) fn new(scope: &Scope, copied_below: BTreeMap<i32, i64>, now: i64) -> Self {
-        let workspace = match scope {
-            Scope::All => None,
-            Scope::Workspace(workspace) => Some(workspace.clone()),
-        };
+        let workspace = scope.only().cloned();
         let generation = format!("{FIRST}.{now}");
         Self { generation, workspace, copied_below, made_at: Some(now), left_at: None }
     }
@@ -152,7 +132,7 @@ impl Label {
 
     pub(crate) fn standby(&self) -> Standby {
         Standby {
-            scope: self.workspace.clone().map_or(Scope::All, Scope::Workspace),
+            scope: self.workspace.clone().into(),
             state: if self.left_at.is_some() { StandbyState::Previous } else { StandbyState::Filling },
             made_at: self.made_at,
             cut_over_at: self.left_at,

@@ -13,11 +13,11 @@ use helix_runtime::{
     fault::{self, Point},
     fill::{Filled, Filler, Gap, LogSource, Report, Stopped},
 };
-use helix_schemas::{codec::Codec, fact::Fact, names::WorkspaceId, registry::Registry};
+use helix_schemas::{codec::Codec, fact::Fact, names::WorkspaceId, registry::Registry, scope::Scope};
 
 use crate::{
     client::{ClickHouseError, Database, Options},
-    generation::{FACTS, FACTS_STANDBY, GenerationError, Label, Labels, PROJECTION, Scope, Standby},
+    generation::{FACTS, FACTS_STANDBY, GenerationError, Label, Labels, PROJECTION, Standby},
     parked::ParkedTable,
     progress::ProgressTable,
     store::{ClickHouseStore, Work},

@@ -70,7 +70,7 @@ mod store;
 
 pub use client::{ClickHouseError, Options};
 pub use diff::{Diff, RootDiff, RowDiff};
-pub use generation::{GenerationError, PROJECTION, STANDBY_PROJECTION, Scope, Standby, StandbyState};
+pub use generation::{GenerationError, PROJECTION, STANDBY_PROJECTION, Standby};
 pub use generations::Generations;
 pub use migrate::{migrate, pending};
 pub use parked::{Unpark, UnparkError, Unparked, parked, parked_standby};

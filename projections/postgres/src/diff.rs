@@ -7,13 +7,14 @@ use helix_fold::{
     books::QueueDayRow,
     call::{CallLegRow, CallRow},
 };
+use helix_schemas::scope::Scope;
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
 
 use crate::{
     PostgresError, connect,
-    generation::{Generation, GenerationError, Operator, READ_TABLES, Scope, Standby},
+    generation::{Generation, GenerationError, Operator, READ_TABLES, Standby},
     generations::{Generations, LogSource, hold},
     progress::progress_of,
     roots::{StoredRoot, roots_of},

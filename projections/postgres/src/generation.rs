@@ -9,8 +9,8 @@
 //! two people cannot. Who reads the live generation by more than one statement holds another, shared one
 //! ([`keep_readers_out`] takes it for itself).
 
-use helix_runtime::fill::FillError;
-use helix_schemas::names::WorkspaceId;
+use helix_runtime::fill::{FillError, StandbyState};
+use helix_schemas::{names::WorkspaceId, scope::Scope};
 use sqlx::{Connection as _, Executor as _, PgConnection, PgPool, Row as _};
 
 use crate::PostgresError;
@@ -72,35 +72,6 @@ impl Generation {
         let read = READ_TABLES.iter().map(|table| format!("{}.{table}", self.read_schema()));
         read.chain(STATE_TABLES.iter().map(|table| format!("{}.{table}", self.state_schema()))).collect()
     }
-}
-
-/// Whose facts a standby takes.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Scope {
-    /// Everybody's.
-    All,
-    /// One workspace's.
-    Workspace(WorkspaceId),
-}
-
-impl Scope {
-    pub(crate) const fn only(&self) -> Option<&WorkspaceId> {
-        match self {
-            Self::All => None,
-            Self::Workspace(workspace) => Some(workspace),
-        }
-    }
-}
-
-/// What the standby is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StandbyState {
-    /// Made from the log, not live yet.
-    Filling,
-    /// Live until it was cut over: cutting over once more brings it back.
-    Previous,
 }
 
 /// The standby, as it is recorded.

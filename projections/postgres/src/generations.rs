@@ -6,15 +6,15 @@ use std::sync::Arc;
 pub(crate) use helix_runtime::fill::LogSource;
 use helix_runtime::{
     fault::{self, Point},
-    fill::{Filled, Filler, Gap},
+    fill::{Filled, Filler, Gap, StandbyState},
 };
-use helix_schemas::{codec::Codec, fact::Fact, registry::Registry};
+use helix_schemas::{codec::Codec, fact::Fact, registry::Registry, scope::Scope};
 use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
 
 use crate::{
     AllSettings, PostgresError, connect,
     decode::Decoder,
-    generation::{self, Generation, GenerationError, Operator, Scope, Standby, StandbyState},
+    generation::{self, Generation, GenerationError, Operator, Standby},
     memory::Memory,
     progress::progress_of,
     store::{Grown, PostgresStore},

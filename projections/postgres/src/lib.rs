@@ -44,7 +44,7 @@ pub use books::{BooksCheck, BooksDifference, ObligationDifference, check_books};
 pub use connect::{connect, migrate};
 pub use diff::{Diff, RootDiff, RowDiff, TableDiff};
 pub use error::PostgresError;
-pub use generation::{Generation, GenerationError, Scope, Standby, StandbyState, standby};
+pub use generation::{Generation, GenerationError, Standby, standby};
 pub use generations::Generations;
 pub use helix_runtime::fill::{Filled, Gap, LogSource};
 pub use parked::{ParkedFilter, UnparkError, Unparked, parked};

@@ -28,6 +28,16 @@ pub trait LogSource: Send {
     ) -> Result<Vec<Record>, StoreError>;
 }
 
+/// What rows are that stand beside the live ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StandbyState {
+    /// Made from the log, not live yet.
+    Filling,
+    /// Live until they were cut over: cutting over once more brings them back.
+    Previous,
+}
+
 /// What a store lacks of one partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gap {

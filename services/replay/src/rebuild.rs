@@ -6,12 +6,12 @@
 use std::{sync::Arc, time::Instant};
 
 use async_trait::async_trait;
-use helix_postgres::{GenerationError, Generations, Scope};
+use helix_postgres::{GenerationError, Generations};
 use helix_runtime::{
     NextOffset, Record, StoreError,
     fill::{Filled, LogSource, Report, Stopped},
 };
-use helix_schemas::topics;
+use helix_schemas::{scope::Scope, topics};
 use serde::Serialize;
 
 use crate::{
@@ -75,7 +75,7 @@ pub async fn rebuild(
     scope: &Scope,
     stop: &Stop,
 ) -> Result<Rebuilt, ReplayError> {
-    with_a_bar(scope_name(scope), stop, async |report, stopped| {
+    with_a_bar(scope.to_string(), stop, async |report, stopped| {
         generations.begin(scope).await.map_err(fault)?;
         generations.fill(topics::FACTS, source, report, stopped).await.map_err(fault)
     })
@@ -89,10 +89,10 @@ pub async fn rebuild(
 pub async fn rebuild_clickhouse(
     generations: &helix_clickhouse::Generations,
     source: &mut Source,
-    scope: &helix_clickhouse::Scope,
+    scope: &Scope,
     stop: &Stop,
 ) -> Result<Rebuilt, ReplayError> {
-    with_a_bar(clickhouse_scope_name(scope), stop, async |report, stopped| {
+    with_a_bar(scope.to_string(), stop, async |report, stopped| {
         generations.begin(topics::FACTS, scope).await.map_err(clickhouse_fault)?;
         generations.fill(topics::FACTS, source, report, stopped).await.map_err(clickhouse_fault)
     })
@@ -120,24 +120,6 @@ async fn with_a_bar(
         seconds,
         facts_per_second: filled.records as f64 / seconds.max(f64::EPSILON),
     })
-}
-
-/// `all`, or the workspace.
-#[must_use]
-pub fn scope_name(scope: &Scope) -> String {
-    match scope {
-        Scope::All => "all".to_owned(),
-        Scope::Workspace(workspace) => workspace.to_string(),
-    }
-}
-
-/// `all`, or the workspace.
-#[must_use]
-pub fn clickhouse_scope_name(scope: &helix_clickhouse::Scope) -> String {
-    match scope {
-        helix_clickhouse::Scope::All => "all".to_owned(),
-        helix_clickhouse::Scope::Workspace(workspace) => workspace.to_string(),
-    }
 }
 
 /// A generation's refusal as what it means to whoever asked.

@@ -13,19 +13,20 @@ use std::{
 
 use bytes::Bytes;
 use helix_clickhouse::{
-    ClickHouseStore, GenerationError, Generations, Options, RowDiff, Scope, StandbyState, audit::Audit, parked,
-    parked_standby,
+    ClickHouseStore, GenerationError, Generations, Options, RowDiff, audit::Audit, parked, parked_standby,
 };
 use helix_runtime::{
     Batch, Cause, NextOffset, Offset, Parked, Position, Record, Slice, Store as _, StoreError,
     fault::{self, Point},
-    fill::LogSource,
+    fill::{LogSource, StandbyState},
 };
 use helix_schemas::{
     codec::Codec,
     fact::{AgentState, Body, Fact},
     registry::Registry,
-    schema, topics,
+    schema,
+    scope::Scope,
+    topics,
 };
 use rand::RngExt as _;
 use serde_json::json;

@@ -1,12 +1,6 @@
 //! What a batch reads does not grow with the history of its agent or its caller: counted in rows that the database gives.
 
-use std::{
-    fmt::Debug,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{cell::Cell, fmt::Debug, sync::Once};
 
 use helix_schemas::{
     decision::Decision,
@@ -27,14 +21,31 @@ const HISTORY: i64 = 2_000;
 /// Far less than the history; more than any batch here should read.
 const FEW: u64 = 100;
 
-/// Adds up the rows that sqlx says were returned.
-#[derive(Clone, Default)]
-struct Returned(Arc<AtomicU64>);
+thread_local! {
+    /// Rows returned to this thread: each test has a thread and a runtime of its own.
+    static RETURNED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Adds up the rows that sqlx says were returned, for each thread apart.
+///
+/// One for the whole process: what a call site's subscriber wants is remembered for all threads, so with one subscriber
+/// a thread, a thread without any could be the first to ask and silence the site for the others.
+struct Returned;
+
+impl Returned {
+    fn listen() {
+        static LISTENING: Once = Once::new();
+        LISTENING.call_once(|| {
+            tracing::subscriber::set_global_default(Self).expect("no other test listens");
+            tracing::callsite::rebuild_interest_cache();
+        });
+    }
+}
 
 impl Visit for &Returned {
     fn record_u64(&mut self, field: &Field, value: u64) {
         if field.name() == "rows_returned" {
-            self.0.fetch_add(value, Ordering::Relaxed);
+            RETURNED.set(RETURNED.get() + value);
         }
     }
 
@@ -65,14 +76,13 @@ impl Subscriber for Returned {
 
 /// The rows that are read to apply these facts, after a restart; then all rows must be the fold's.
 async fn read_for(world: &mut World, facts: impl IntoIterator<Item = Fact>) -> u64 {
+    Returned::listen();
     world.acquire().await;
     world.append(facts);
-    let returned = Returned::default();
-    let counting = tracing::subscriber::set_default(returned.clone());
+    let before = RETURNED.get();
     world.drain().await;
-    drop(counting);
+    let read = RETURNED.get() - before;
     world.agrees_with_the_fold().await;
-    let read = returned.0.load(Ordering::Relaxed);
     assert!(read > 0, "nothing was counted");
     read
 }

@@ -1,9 +1,12 @@
 //! A generation's life beside the live one: filled, compared, exchanged, brought back, discarded.
 
 use helix_history::Plan;
-use helix_postgres::{GenerationError, ParkedFilter, Scope, StandbyState, parked, progress_of};
-use helix_runtime::{NextOffset, Slice, Store as _, StoreError};
-use helix_schemas::fact::{AgentState, Fact};
+use helix_postgres::{GenerationError, ParkedFilter, parked, progress_of};
+use helix_runtime::{NextOffset, Slice, Store as _, StoreError, fill::StandbyState};
+use helix_schemas::{
+    fact::{AgentState, Fact},
+    scope::Scope,
+};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};

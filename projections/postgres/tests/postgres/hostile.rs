@@ -8,13 +8,14 @@ use helix_fold::{
     settings::{Settings, Tz},
     workspace::WorkspaceFold,
 };
-use helix_postgres::{AllSettings, GenerationError, ParkedFilter, Scope, check_books, parked};
+use helix_postgres::{AllSettings, GenerationError, ParkedFilter, check_books, parked};
 use helix_runtime::{Batch, Cause, NextOffset, Parked, Slice, Store as _};
 use helix_schemas::{
     decision::Decision,
     fact::{AgentState, Body, CallParty, Fact},
     id::FactId,
     names::{LegId, WorkspaceId},
+    scope::Scope,
     time::{OccurredAt, ReceivedAt},
 };
 use rand::{RngExt as _, SeedableRng as _, seq::SliceRandom as _};

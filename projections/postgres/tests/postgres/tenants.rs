@@ -1,6 +1,7 @@
 //! Row-level security: what a workspace's role sees of every table and view there is.
 
-use helix_postgres::{Scope, pause};
+use helix_postgres::pause;
+use helix_schemas::scope::Scope;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection, Row as _};

@@ -2,15 +2,16 @@
 
 use std::{collections::BTreeMap, process::ExitCode, sync::Arc};
 
-use helix_clickhouse::{Diff, Generations, RowDiff, Scope, StandbyState};
+use helix_clickhouse::{Diff, Generations, RowDiff};
 use helix_kit::config::Config;
 use helix_replay::{
     ReplayError,
     evidence::Evidence,
     log::{FactLog, Place, Stop},
-    rebuild::{Source, clickhouse_fault as fault, clickhouse_scope_name as scope_name, rebuild_clickhouse},
+    rebuild::{Source, clickhouse_fault as fault, rebuild_clickhouse},
 };
-use helix_schemas::{registry::Registry, topics};
+use helix_runtime::fill::StandbyState;
+use helix_schemas::{registry::Registry, scope::Scope, topics};
 use serde_json::{Value, json};
 use sqlx::Executor as _;
 
@@ -147,15 +148,15 @@ pub(super) async fn swap(config: &Config, wanted: StandbyState, as_json: bool) -
     let log = FactLog::open(config).await?;
     let done = generations.cut_over(topics::FACTS, &mut Source::new(&log)?).await.map_err(fault)?;
     if as_json {
-        tell(&json!({"exchanged": scope_name(&standby.scope), "standby": done}))?;
+        tell(&json!({"exchanged": standby.scope.to_string(), "standby": done}))?;
     } else {
-        println!("{}: exchanged; what was live until now is the standby", scope_name(&standby.scope));
+        println!("{}: exchanged; what was live until now is the standby", standby.scope);
     }
     Ok(ExitCode::SUCCESS)
 }
 
 pub(super) async fn discard(config: &Config) -> Result<ExitCode, Failure> {
     let gone = generations(config).await?.discard().await.map_err(fault)?;
-    println!("the standby ({}) is gone", scope_name(&gone.scope));
+    println!("the standby ({}) is gone", gone.scope);
     Ok(ExitCode::SUCCESS)
 }

@@ -3,13 +3,14 @@
 use std::{collections::BTreeSet, process::ExitCode, sync::Arc};
 
 use helix_kit::config::Config;
-use helix_postgres::{AllSettings, Generations, RowDiff, Scope, StandbyState};
+use helix_postgres::{AllSettings, Generations, RowDiff};
 use helix_replay::{
     evidence::{About, Evidence, evidence},
     log::{FactLog, Stop},
-    rebuild::{Rebuilt, Source, fault, rebuild, scope_name},
+    rebuild::{Rebuilt, Source, fault, rebuild},
 };
-use helix_schemas::{registry::Registry, topics};
+use helix_runtime::fill::StandbyState;
+use helix_schemas::{registry::Registry, scope::Scope, topics};
 use serde_json::{Value, json};
 
 use crate::{
@@ -129,15 +130,15 @@ pub(super) async fn swap(config: &Config, wanted: StandbyState, as_json: bool) -
     let log = FactLog::open(config).await?;
     let done = generations.cut_over(topics::FACTS, &mut Source::new(&log)?).await.map_err(fault)?;
     if as_json {
-        tell(&json!({"exchanged": scope_name(&done.scope), "standby": done}))?;
+        tell(&json!({"exchanged": done.scope.to_string(), "standby": done}))?;
     } else {
-        println!("{}: exchanged; what was live until now is the standby", scope_name(&done.scope));
+        println!("{}: exchanged; what was live until now is the standby", done.scope);
     }
     Ok(ExitCode::SUCCESS)
 }
 
 pub(super) async fn discard(config: &Config) -> Result<ExitCode, Failure> {
     let gone = generations(config).await?.discard().await.map_err(fault)?;
-    println!("the standby ({}) is gone", scope_name(&gone.scope));
+    println!("the standby ({}) is gone", gone.scope);
     Ok(ExitCode::SUCCESS)
 }

@@ -7,10 +7,10 @@ mod parked;
 use std::{path::Path, process::ExitCode};
 
 use helix_kit::config::Config;
-use helix_postgres::{PROJECTION, STANDBY_PROJECTION, Scope, StandbyState};
+use helix_postgres::{PROJECTION, STANDBY_PROJECTION};
 use helix_replay::log::FactLog;
-use helix_runtime::{ParkedEntry, Position};
-use helix_schemas::{names::WorkspaceId, topics};
+use helix_runtime::{ParkedEntry, Position, fill::StandbyState};
+use helix_schemas::{names::WorkspaceId, scope::Scope, topics};
 use serde::Serialize;
 use sqlx::PgPool;
 
@@ -30,17 +30,10 @@ pub(crate) async fn projection(config: Option<&Path>, verb: ProjectionVerb) -> R
             boards_anew(&config, workspace.as_deref()).await
         }
         ProjectionVerb::Rebuild { projection, workspace, cut_over, json } => {
-            let workspace = workspace.as_deref().map(slug).transpose()?;
+            let scope = Scope::from(workspace.as_deref().map(slug).transpose()?);
             match rows_of(projection, "rebuild")? {
-                Rows::Postgres => {
-                    let scope = workspace.map_or(Scope::All, Scope::Workspace);
-                    generations::build(&config, scope, cut_over, json).await
-                }
-                Rows::Clickhouse => {
-                    use helix_clickhouse::Scope;
-                    let scope = workspace.map_or(Scope::All, Scope::Workspace);
-                    clickhouse::alone(&config, clickhouse::build(&config, scope, cut_over, json)).await
-                }
+                Rows::Postgres => generations::build(&config, scope, cut_over, json).await,
+                Rows::Clickhouse => clickhouse::alone(&config, clickhouse::build(&config, scope, cut_over, json)).await,
             }
         }
         ProjectionVerb::Diff { projection, limit, json } => match rows_of(projection, "diff")? {
@@ -50,15 +43,13 @@ pub(crate) async fn projection(config: Option<&Path>, verb: ProjectionVerb) -> R
         ProjectionVerb::CutOver { projection, json } => match rows_of(projection, "cut-over")? {
             Rows::Postgres => generations::swap(&config, StandbyState::Filling, json).await,
             Rows::Clickhouse => {
-                clickhouse::alone(&config, clickhouse::swap(&config, helix_clickhouse::StandbyState::Filling, json))
-                    .await
+                clickhouse::alone(&config, clickhouse::swap(&config, StandbyState::Filling, json)).await
             }
         },
         ProjectionVerb::CutBack { projection, json } => match rows_of(projection, "cut-back")? {
             Rows::Postgres => generations::swap(&config, StandbyState::Previous, json).await,
             Rows::Clickhouse => {
-                clickhouse::alone(&config, clickhouse::swap(&config, helix_clickhouse::StandbyState::Previous, json))
-                    .await
+                clickhouse::alone(&config, clickhouse::swap(&config, StandbyState::Previous, json)).await
             }
         },
         ProjectionVerb::Discard { projection } => match rows_of(projection, "discard")? {
