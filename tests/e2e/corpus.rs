@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use helix_tests::{
     cli,
-    stack::{Stack, until},
+    stack::{PATIENCE, Stack, until},
 };
 use serde_json::{Value, json};
 use sqlx::Row as _;
@@ -110,7 +110,7 @@ pub(crate) async fn an_inbound_call_is_on_every_screen_within_a_second(stack: &S
     let begun = Instant::now();
     let (status, answer) = stack.post("/api/supervisor/call-event", key, "application/json", rings.to_string()).await?;
     ensure!(status == 202, "{status} {answer}");
-    until(Duration::from_secs(5), "the board shows the call", async || {
+    until(PATIENCE, "the board shows the call", async || {
         let board = stack.board("ramaiah").await?;
         let waiting = board["waiting"].as_array().is_some_and(|list| list.iter().any(|one| one["callId"] == call));
         let ringing = board["agents"].as_array().is_some_and(|list| {

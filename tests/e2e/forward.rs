@@ -20,7 +20,7 @@ use axum::{
 };
 use helix_tests::{
     cli,
-    stack::{Stack, answer, until},
+    stack::{PATIENCE, Stack, answer, free_port, until},
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -30,7 +30,6 @@ use tokio::{
 
 use crate::Outcome;
 
-const PATIENCE: Duration = Duration::from_secs(120);
 const KEY: &str = "a-key-of-the-older-sidecars";
 /// `project.forward.batch_facts`: as many events as a crash may bring again.
 const BATCH: usize = 64;
@@ -110,7 +109,7 @@ impl Forward {
         for (workspace, address) in sidecars {
             let named = |key: &str| format!("HELIX__WORKSPACES__{}__FORWARD__{key}", workspace.to_ascii_uppercase());
             command.env(named("URL"), format!("http://{address}")).env(named("KEY"), KEY);
-            command.env(named("TIMEOUT"), "1s");
+            command.env(named("TIMEOUT"), "5s");
         }
         let log =
             std::fs::File::options().create(true).append(true).open(stack.home().join("logs/project-forward.log"))?;
@@ -196,7 +195,7 @@ pub(crate) async fn events_reach_older_sidecars_in_order_through_a_crash_and_a_r
     let (ramaiah, global) = (Sidecar::default(), Sidecar::default());
     global.hangs.store(true, Ordering::Relaxed);
     let sidecars = [("ramaiah", ramaiah.start().await?), ("global", global.start().await?)];
-    let listen = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
+    let listen = SocketAddr::from(([127, 0, 0, 1], free_port()?));
     // What was in the log before a receiver is configured came to it by another way.
     events(stack, "agent.one", 0, 3).await?;
     let forward = Forward::start(stack, listen, &sidecars).await?;

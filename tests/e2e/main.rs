@@ -2,6 +2,7 @@
 //!
 //! Run by `make test`, or alone: `cargo build -p helix && cargo test -p helix-tests`. A filter may follow `--`.
 
+mod boards;
 mod browser;
 mod contract;
 mod corpus;
@@ -84,6 +85,8 @@ fn main() {
         browser::of_two_supervisors_at_once_one_has_the_missed_call,
         browser::every_part_of_the_page_is_accessible_in_both_themes,
         browser::what_the_provider_never_said_is_presumed_until_the_truth_comes,
+        browser::a_state_dated_in_years_to_come_says_so_and_stops_no_other_time,
+        browser::the_agents_are_one_stop_of_the_tab_key_and_arrow_keys_lead_among_them,
         browser::a_day_with_kills_ends_with_the_folded_logs_board_on_the_page,
         proof::kills_in_the_middle_of_a_day_leave_the_rows_of_an_undisturbed_run,
         proof::postgres_and_clickhouse_agree_on_every_shared_number,
@@ -92,6 +95,7 @@ fn main() {
         proof::clickhouses_facts_are_rebuilt_under_traffic_exchanged_and_brought_back,
         proof::a_paused_projection_rests_and_goes_on,
         proof::clickhouses_projection_rests_and_goes_on_too,
+        boards::a_board_rests_is_rebuilt_beside_exchanged_and_brought_back_while_facts_flow,
         proof::an_export_can_be_checked_by_its_manifest,
         openapi::the_document_of_the_ingest_is_true,
         odd::every_odd_delivery_is_answered_and_accounted_for,

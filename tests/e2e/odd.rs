@@ -39,7 +39,7 @@ pub(crate) async fn every_odd_delivery_is_answered_and_accounted_for(stack: &Sta
     ensure!(outcome.tally.kept.len() >= 5, "{:?}", outcome.tally.kept);
     ensure!(outcome.log.not_compared * 1000 <= outcome.log.whole, "{} records not compared", outcome.log.not_compared);
 
-    until(Duration::from_secs(180), "postgres has applied every fact of them", async || {
+    until(Duration::from_secs(600), "postgres has applied every fact of them", async || {
         let standings = cli::succeed(&stack.config(), &["projection", "list", "--json"])?;
         let standings: Value = serde_json::from_str(&standings)?;
         Ok(standings.as_array().context("standings")?.iter().all(|one| one["lag"] == 0))

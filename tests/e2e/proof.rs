@@ -1,14 +1,11 @@
 //! Nothing lost, nothing twice: kills in the middle of a day, and every store against the folded log.
 
-use std::{
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use helix_tests::{
     cli,
-    stack::{Stack, until},
+    stack::{PATIENCE, Stack, until},
 };
 use rdkafka::{
     ClientConfig,
@@ -41,7 +38,7 @@ pub(crate) async fn caught_up(stack: &Stack) -> Result<()> {
         Ok(serde_json::from_str(&cli::succeed(&stack.config(), &["projection", "list", "--json"])?)?)
     };
     let mut seen = String::new();
-    until(Duration::from_secs(90), "the projectors have caught up", async || {
+    until(PATIENCE * 2, "the projectors have caught up", async || {
         let standings = ends()?;
         let standings = standings.as_array().context("standings")?;
         let standby = |one: &&Value| one["projection"].as_str().is_some_and(|name| name.ends_with(".standby"));
@@ -307,10 +304,8 @@ fn clickhouse_verified(stack: &Stack, expected: i32) -> Outcome {
 async fn exchanged_and_brought_back(stack: &Stack, flipped: &str) -> Outcome {
     let config = stack.config();
     let before = stack.clickhouse_progress().await?.values().sum::<i64>();
-    until(Duration::from_secs(30), "there is traffic", async || {
-        Ok(stack.clickhouse_progress().await?.values().sum::<i64>() > before)
-    })
-    .await?;
+    until(PATIENCE, "there is traffic", async || Ok(stack.clickhouse_progress().await?.values().sum::<i64>() > before))
+        .await?;
 
     // Beside the live table, compared with it, with the fact behind the row that differs.
     cli::succeed(&config, &["projection", "rebuild", "clickhouse"])?;
@@ -346,7 +341,7 @@ fn append_poison(stack: &Stack, value: &[u8]) -> Result<()> {
         ClientConfig::new().set("bootstrap.servers", brokers).set("partitioner", "murmur2_random").create()?;
     let record = BaseRecord::to("telephony.facts").key(POISONED).payload(value);
     producer.send(record).map_err(|(error, _)| error)?;
-    Ok(producer.flush(Duration::from_secs(10))?)
+    Ok(producer.flush(PATIENCE)?)
 }
 
 const POISONED: &str = "ramaiah/e2e.poisoned";
@@ -393,7 +388,7 @@ pub(crate) async fn a_paused_projection_rests_and_goes_on(stack: &Stack) -> Outc
         Ok(standings.iter().filter(|one| one["projection"] == "postgres").all(|one| one["paused"] == true))
     };
     ensure!(paused()?);
-    until(Duration::from_secs(20), "the projector rests", async || {
+    until(PATIENCE, "the projector rests", async || {
         let metrics = stack.metrics("project-postgres").await?;
         Ok(metrics.lines().any(|line| line.starts_with("helix_projector_paused") && line.ends_with(" 1")))
     })
@@ -407,7 +402,7 @@ pub(crate) async fn a_paused_projection_rests_and_goes_on(stack: &Stack) -> Outc
         .await?;
     ensure!(status == 202);
     // ClickHouse has it; Postgres, which is as fast, has not moved.
-    until(Duration::from_secs(20), "clickhouse has the fact", async || {
+    until(PATIENCE, "clickhouse has the fact", async || {
         Ok(stack.clickhouse_progress().await?.values().sum::<i64>() > before)
     })
     .await?;
@@ -431,7 +426,7 @@ pub(crate) async fn clickhouses_projection_rests_and_goes_on_too(stack: &Stack) 
     let standings: Vec<Value> = serde_json::from_str(&told)?;
     let paused = |one: &Value| one["projection"] == "clickhouse" && one["paused"] == true;
     ensure!(standings.iter().any(paused), "{told}");
-    until(Duration::from_secs(20), "the projector rests", async || {
+    until(PATIENCE, "the projector rests", async || {
         let metrics = stack.metrics("project-clickhouse").await?;
         Ok(metrics.lines().any(|line| line.starts_with("helix_projector_paused") && line.ends_with(" 1")))
     })
@@ -444,8 +439,7 @@ pub(crate) async fn clickhouses_projection_rests_and_goes_on_too(stack: &Stack) 
         .post("/api/supervisor/agent-event", stack.env("HELIX_INGEST_KEY"), "application/json", event.to_string())
         .await?;
     ensure!(status == 202);
-    until(Duration::from_secs(20), "postgres has the fact", async || Ok(postgres_progress(stack).await? > before.0))
-        .await?;
+    until(PATIENCE, "postgres has the fact", async || Ok(postgres_progress(stack).await? > before.0)).await?;
     ensure!(stack.clickhouse_progress().await? == before.1, "a paused projection moved");
     cli::succeed(&config, &["projection", "resume", "clickhouse"])?;
     caught_up(stack).await?;

@@ -1,7 +1,6 @@
 //! What was set aside becomes facts; the directory on two instances; liveness in the real Redis.
 
 use std::{
-    net::TcpListener,
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
@@ -9,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use helix_tests::{
     cli,
-    stack::{Stack, answer, until},
+    stack::{PATIENCE, Stack, answer, free_port, until},
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -63,7 +62,7 @@ impl Drop for Second {
     fn drop(&mut self) {
         let asked = Command::new("kill").arg(self.process.id().to_string()).status();
         let begun = Instant::now();
-        while matches!(self.process.try_wait(), Ok(None)) && begun.elapsed() < Duration::from_secs(15) {
+        while matches!(self.process.try_wait(), Ok(None)) && begun.elapsed() < Duration::from_secs(60) {
             std::thread::sleep(Duration::from_millis(50));
         }
         if let Ok(None) = self.process.try_wait() {
@@ -79,21 +78,20 @@ impl Drop for Second {
 impl Second {
     async fn start(stack: &Stack) -> Result<Self> {
         let spool = tempfile::tempdir()?;
-        // Free a moment ago, which is as sure as it gets for a process of its own.
-        let listen = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let listen = format!("127.0.0.1:{}", free_port()?);
         let log = std::fs::File::create(stack.home().join("logs/ingest-second.log"))?;
         let process = Command::new(cli::binary()?)
             .arg("--config")
             .arg(stack.config())
             .arg("ingest")
-            .env("HELIX__INGEST__LISTEN", listen.to_string())
+            .env("HELIX__INGEST__LISTEN", &listen)
             .env("HELIX__SPOOL__FOLDER", spool.path())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()?;
         let second = Self { process, url: format!("http://{listen}"), _spool: spool };
-        until(Duration::from_secs(30), "the second ingest is ready", async || {
+        until(PATIENCE, "the second ingest is ready", async || {
             let asked = stack.http.get(format!("{}/readyz", second.url)).send().await;
             Ok(asked.is_ok_and(|answer| answer.status() == 200))
         })
@@ -107,7 +105,7 @@ pub(crate) async fn two_instances_have_one_directory(stack: &Stack) -> Outcome {
     let second = Second::start(stack).await?;
     let agent = "two.instances";
     ensure!(register(stack, first, "ramaiah", &[agent]).await?.0 == 200, "registered at the first");
-    until(Duration::from_secs(1), "the second knows it", async || {
+    until(PATIENCE, "the second knows it", async || {
         Ok(listed(stack, &second.url, "ramaiah").await?["agents"].to_string().contains(agent))
     })
     .await?;
@@ -120,7 +118,7 @@ pub(crate) async fn two_instances_have_one_directory(stack: &Stack) -> Outcome {
     let release = stack.http.delete(format!("{}/api/supervisor/register/ramaiah/agents/{agent}", second.url));
     let (status, _) = answer(release.header("x-helix-key", stack.env("HELIX_REGISTER_KEY_RAMAIAH"))).await?;
     ensure!(status == 204, "release: {status}");
-    until(Duration::from_secs(1), "the first knows that it is free", async || {
+    until(PATIENCE, "the first knows that it is free", async || {
         Ok(!listed(stack, first, "ramaiah").await?["agents"].to_string().contains(agent))
     })
     .await?;
@@ -130,7 +128,7 @@ pub(crate) async fn two_instances_have_one_directory(stack: &Stack) -> Outcome {
     let statuses = [one?.0, two?.0];
     ensure!(statuses == [200, 409] || statuses == [409, 200], "{statuses:?}");
     let winner = if statuses[0] == 200 { "ramaiah" } else { "global" };
-    until(Duration::from_secs(1), "both name the winner", async || {
+    until(PATIENCE, "both name the winner", async || {
         let mut agreed = true;
         for ingest in [first, &second.url] {
             for workspace in ["ramaiah", "global"] {
@@ -168,7 +166,9 @@ pub(crate) async fn liveness_is_a_key_that_expires_and_never_decides_where_a_fac
     ensure!((1..=90).contains(&left), "{left} s are left");
     // Nobody beats any more: the key is gone. The stack's sidecar beats every 30 s, so this is looked at at once.
     ensure!(redis(stack, "PEXPIRE helix:live:global 1").await? == ":1", "the key was there");
-    until(Duration::from_secs(5), "it lives no more", async || {
+    until(PATIENCE, "it lives no more", async || {
+        // The sidecar may just have beaten.
+        redis(stack, "PEXPIRE helix:live:global 1").await?;
         Ok(listed(stack, ingest, "global").await?["live"] == false)
     })
     .await?;
@@ -209,7 +209,7 @@ pub(crate) async fn unrouted_events_are_redriven_by_themselves_in_order(stack: &
 
     let (status, body) = register(stack, ingest, "ramaiah", &[agent]).await?;
     ensure!(status == 200, "{status} {body}");
-    until(Duration::from_secs(30), "they are facts", async || Ok(facts_of(stack, agent)?.len() >= 3)).await?;
+    until(PATIENCE, "they are facts", async || Ok(facts_of(stack, agent)?.len() >= 3)).await?;
     let facts = facts_of(stack, agent)?;
     ensure!(facts.iter().map(|fact| &fact["id"]).eq(&ids), "{facts:?}");
     for fact in &facts {
@@ -219,7 +219,7 @@ pub(crate) async fn unrouted_events_are_redriven_by_themselves_in_order(stack: &
         );
     }
     ensure!(facts[1]["occurred_at"] == "2026-03-29T02:30:20.000Z", "{}", facts[1]);
-    until(Duration::from_secs(15), "they are marked", async || {
+    until(PATIENCE, "they are marked", async || {
         let pending = helix_json(stack, &["unrouted", "list", "--limit", "1000", "--json"])?.to_string();
         Ok(ids.iter().all(|id| !pending.contains(id.as_str().unwrap_or_default())))
     })

@@ -4,7 +4,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
-    net::TcpListener,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -12,14 +11,12 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use helix_tests::{
     cli,
-    stack::{Stack, answer, until},
+    stack::{PATIENCE, Stack, answer, free_port, until},
 };
 use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{Outcome, proof};
-
-const PATIENCE: Duration = Duration::from_secs(90);
 
 fn signal(pid: u64, signal: &str) -> Outcome {
     ensure!(Command::new("kill").args([signal, &pid.to_string()]).status()?.success(), "kill {signal} {pid}");
@@ -209,8 +206,7 @@ struct Small {
 impl Small {
     fn start(stack: &Stack) -> Result<Self> {
         let spool = tempfile::tempdir()?;
-        // Free a moment ago, which is as sure as it gets for a process of its own.
-        let listen = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let listen = format!("127.0.0.1:{}", free_port()?);
         let log = File::create(stack.home().join("logs/ingest-small.log"))?;
         let process = Command::new("bash")
             // Without the trap the kernel would end the process instead of failing its write.
@@ -219,7 +215,7 @@ impl Small {
             .arg("--config")
             .arg(stack.config())
             .arg("ingest")
-            .env("HELIX__INGEST__LISTEN", listen.to_string())
+            .env("HELIX__INGEST__LISTEN", &listen)
             .env("HELIX__SPOOL__FOLDER", spool.path())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -257,8 +253,7 @@ pub(crate) async fn a_full_disk_is_503_until_the_log_is_back_and_nothing_taken_i
     let (mut taken, mut refused) = (0, 0);
     while refused < 5 {
         let request = stack.http.post(&feeder.url).header("x-helix-key", &feeder.key).body(feeder.event(taken));
-        let answered =
-            request.timeout(Duration::from_secs(30)).send().await.context("it answers whatever the disk does")?;
+        let answered = request.timeout(PATIENCE).send().await.context("it answers whatever the disk does")?;
         if answered.status() == 202 {
             taken += 1;
         } else {

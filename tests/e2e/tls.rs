@@ -2,16 +2,14 @@
 
 use std::{
     fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    time::Duration,
 };
 
 use anyhow::{Context, ensure};
 use helix_tests::{
     cli,
-    stack::{Stack, answer, until},
+    stack::{PATIENCE, Stack, answer, free_port, until},
 };
 use serde_json::json;
 
@@ -81,20 +79,12 @@ fn certificates(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn free_ports<const N: usize>() -> anyhow::Result<[u16; N]> {
-    let listeners: Vec<TcpListener> = (0..N).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
-    let mut ports = [0; N];
-    for (port, listener) in ports.iter_mut().zip(&listeners) {
-        *port = listener.local_addr()?.port();
-    }
-    Ok(ports)
-}
-
 fn start() -> anyhow::Result<Kafka> {
     let folder = tempfile::tempdir()?;
     let path = folder.path();
     certificates(path)?;
-    let [plain, controller, tls, mutual, password] = free_ports()?;
+    let [plain, controller, tls, mutual] = [free_port()?, free_port()?, free_port()?, free_port()?];
+    let password = free_port()?;
     let doors = format!(
         "PLAINTEXT://127.0.0.1:{plain},TLS://127.0.0.1:{tls},MUTUAL://127.0.0.1:{mutual},PASSWORD://127.0.0.1:{password}"
     );
@@ -171,7 +161,7 @@ pub(crate) async fn the_brokers_are_believed_by_their_certificate_and_name_alone
     let (ca, other) = (kafka.file("ca.pem"), kafka.file("other-ca.pem"));
     let ca = ("HELIX__LOG__TLS__CA", ca.as_str());
     // It listens once it can be asked; a connection that sends nothing is no harm.
-    until(Duration::from_secs(60), "Kafka listens", async || {
+    until(PATIENCE, "Kafka listens", async || {
         ensure!(kafka.process.try_wait()?.is_none(), "{}", fs::read_to_string(kafka.folder.path().join("kafka.log"))?);
         Ok(std::net::TcpStream::connect(&tls).is_ok())
     })
@@ -214,8 +204,7 @@ pub(crate) async fn the_brokers_are_believed_by_their_certificate_and_name_alone
 
 /// An ingest of its own takes an event and the log gives it back, all by that door.
 async fn an_event_goes_through(stack: &Stack, kafka: &Kafka, brokers: &str, own: &[(&str, &str)]) -> Outcome {
-    let [port] = free_ports()?;
-    let listen = format!("127.0.0.1:{port}");
+    let listen = format!("127.0.0.1:{}", free_port()?);
     let spool: PathBuf = kafka.folder.path().join("spool");
     let mut ingest = helix(stack, brokers, own, &["ingest"])?
         .env("HELIX__INGEST__LISTEN", &listen)
@@ -223,7 +212,7 @@ async fn an_event_goes_through(stack: &Stack, kafka: &Kafka, brokers: &str, own:
         .stderr(fs::File::create(kafka.folder.path().join("ingest.log"))?)
         .spawn()?;
     let outcome = async {
-        until(Duration::from_secs(30), "the ingest is ready", async || {
+        until(PATIENCE, "the ingest is ready", async || {
             let asked = stack.http.get(format!("http://{listen}/readyz")).send().await;
             Ok(asked.is_ok_and(|answer| answer.status() == 200))
         })

@@ -2,8 +2,10 @@
 
 use std::{
     collections::BTreeMap,
+    net::TcpListener,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
     time::{Duration, Instant},
 };
 
@@ -12,6 +14,9 @@ use serde_json::Value;
 use sqlx::PgPool;
 
 use crate::cli;
+
+/// Nothing that a test waits for takes this long, unless it is broken.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A running stack.
 #[derive(Debug)]
@@ -123,7 +128,7 @@ impl Stack {
         if !killed.success() {
             bail!("{component} (pid {pid}) could not be killed");
         }
-        until(Duration::from_secs(60), "the killed component is ready again", async || {
+        until(PATIENCE, "the killed component is ready again", async || {
             Ok(self.pid(component)?.is_some_and(|now| now != pid))
         })
         .await
@@ -181,7 +186,7 @@ impl Stack {
         {
             let partition = result.get("partition").and_then(Value::as_i64).context("partition")?;
             let offset = result.get("offset").and_then(Value::as_i64).context("offset")?;
-            until(Duration::from_secs(30), "postgres has applied the fact", async || {
+            until(PATIENCE, "postgres has applied the fact", async || {
                 let next: Option<i64> = sqlx::query_scalar(
                     "select next_offset from helix.projection_progress where projection = 'postgres' and topic = 'telephony.facts' and partition = $1",
                 )
@@ -191,7 +196,7 @@ impl Stack {
                 Ok(next.is_some_and(|next| next > offset))
             })
             .await?;
-            until(Duration::from_secs(30), "clickhouse has applied the fact", async || {
+            until(PATIENCE, "clickhouse has applied the fact", async || {
                 Ok(self.clickhouse_progress().await?.get(&partition).is_some_and(|next| *next > offset))
             })
             .await?;
@@ -296,7 +301,7 @@ fn signal(pid: u64, word: &str) -> Result<()> {
 /// # Errors
 /// Where nobody answers.
 pub async fn answer(request: reqwest::RequestBuilder) -> Result<(u16, Value)> {
-    let response = request.timeout(Duration::from_secs(30)).send().await?;
+    let response = request.timeout(PATIENCE).send().await?;
     let status = response.status().as_u16();
     let text = response.text().await?;
     Ok((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
@@ -317,6 +322,26 @@ pub async fn until(patience: Duration, what: &str, mut asked: impl AsyncFnMut() 
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// A port that nobody has, for a process of the test's own: above those of stacks (`helix up --ports auto`) and below those from
+/// which the system gives ports to whoever asks for any, so that nobody is given it before that process takes it.
+///
+/// # Errors
+/// Where all of them are taken.
+pub fn free_port() -> Result<u16> {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    const FROM: u16 = 32_000;
+    const COUNT: u16 = 760;
+    // Another run beside this one begins elsewhere.
+    let begin = u16::try_from(std::process::id() % u32::from(COUNT))?;
+    for _ in 0..COUNT {
+        let port = FROM + begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no port is free from {FROM} on")
 }
 
 fn read_env(path: &Path) -> Result<BTreeMap<String, String>> {

@@ -61,6 +61,9 @@ pub enum ClickHouseError {
     /// There is no table beside the live one, or nobody finished it.
     #[error("there is no standby")]
     NoStandby,
+    /// Somebody else exchanged generations meanwhile, who should not have: see what is live now.
+    #[error("generations were exchanged meanwhile: see what is live now")]
+    Exchanged,
     /// The configured database's name is no identifier.
     #[error("the database name must be an identifier of letters, digits and _")]
     DatabaseName,

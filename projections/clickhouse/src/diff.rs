@@ -235,6 +235,8 @@ impl Generations {
             first.extend(found.into_iter().take(limit.saturating_sub(first.len())));
         }
         let rows = comparison.rows(&first).await?;
+        // Else one table may have been compared with itself.
+        self.still(&live.generation).await?;
         Ok(Diff { standby: label.standby(), progress, roots, differing, rows })
     }
 }

@@ -5,8 +5,9 @@
 //! table's comment, its [`Label`]: where two tables exchange their names, labels go with the rows, so that rows, progress and
 //! parked keys of a generation become live in one atomic step. A table without a comment is the first generation.
 //!
-//! Of a standby the label is written last: a table beside the live one that has none of its own is one that somebody did
-//! not finish, and counts for nothing.
+//! Of a standby the label is written last: a table beside the live one that has the live one's is one that somebody did not
+//! finish, and counts for nothing. A label is written once and never again: it would have to be written to a table by its
+//! name, and that may be another generation's a moment later. When a generation was last left is kept beside its progress.
 //!
 //! Nothing here keeps two people apart who work on generations: that is the caller's.
 
@@ -14,13 +15,16 @@ use std::collections::BTreeMap;
 
 use clickhouse::Row;
 use helix_runtime::{
-    StoreError,
+    Epoch, NextOffset, Position, StoreError,
     fill::{FillError, StandbyState},
 };
 use helix_schemas::{names::WorkspaceId, scope::Scope};
 use serde::{Deserialize, Serialize};
 
-use crate::client::{ClickHouseError, Database};
+use crate::{
+    client::{ClickHouseError, Database},
+    progress::ProgressTable,
+};
 
 /// The name of this projection in metrics and `helix projection list`, whichever generation is live.
 pub const PROJECTION: &str = "clickhouse";
@@ -96,16 +100,18 @@ pub(crate) struct Label {
     pub(crate) copied_below: BTreeMap<i32, i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) made_at: Option<i64>,
-    /// When it was last to be exchanged for another while it was live. Written before the exchange: of a live table it says
-    /// nothing.
+    /// When it was last to be exchanged for another while it was live: written before the exchange, so that of a live table it
+    /// says nothing. Older builds kept it here; now it is a row of the progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) left_at: Option<i64>,
 }
 
 impl Label {
-    /// Of a generation that is made now.
-    pub(crate) fn new(scope: &Scope, copied_below: BTreeMap<i32, i64>, now: i64) -> Self {
+    /// Of a generation that is made now, beside a live one.
+    pub(crate) fn new(scope: &Scope, copied_below: BTreeMap<i32, i64>, live: &Self, now: i64) -> Self {
         let workspace = scope.only().cloned();
+        // Whatever the clock did: two of one name would be one.
+        let now = now.max(live.made_at.map_or(0, |made_at| made_at.saturating_add(1)));
         let generation = format!("{FIRST}.{now}");
         Self { generation, workspace, copied_below, made_at: Some(now), left_at: None }
     }
@@ -128,6 +134,29 @@ impl Label {
     /// The name of the progress with which a standby of one workspace is filled up to where the others' rows were copied.
     pub(crate) fn refill(&self) -> String {
         format!("{}.refill", self.generation)
+    }
+
+    /// The name under which it is kept when it was last left.
+    fn left(&self) -> String {
+        format!("{}.left", self.generation)
+    }
+
+    /// Notes that it is to be left now. Gives it back as it will be beside the live one.
+    pub(crate) async fn leave(self, database: &Database, topic: &str, now: i64) -> Result<Self, ClickHouseError> {
+        let name = self.left();
+        let progress = ProgressTable { database, table: FACTS, projection: &name, topic };
+        let parked = BTreeMap::new();
+        progress.write(&[Position { partition: 0, epoch: Epoch(0), next_offset: NextOffset(now), parked }]).await?;
+        Ok(Self { left_at: Some(now), ..self })
+    }
+
+    /// With when it was last left, where it was.
+    async fn read_left(self, database: &Database) -> Result<Self, ClickHouseError> {
+        const LEFT: &str = "
+SELECT max(next_offset) FROM {database}.projection_progress AS progress WHERE progress.`projection` = ?";
+        let moments: Vec<i64> = database.fetch(WHAT, database.query_of(LEFT).bind(self.left())).await?;
+        let noted = moments.into_iter().next().filter(|at| *at > 0);
+        Ok(Self { left_at: self.left_at.max(noted), ..self })
     }
 
     pub(crate) fn standby(&self) -> Standby {
@@ -163,7 +192,8 @@ struct Commented {
 }
 
 impl Labels {
-    /// Both in one reading: an exchange is seen whole or not at all.
+    /// Both tables in one reading: an exchange is seen whole or not at all. When the standby was left was noted before it became
+    /// one, so that it may be read after.
     pub(crate) async fn read(database: &Database) -> Result<Self, ClickHouseError> {
         const READ: &str = "SELECT name, comment FROM system.tables WHERE database = '{database}' AND name IN ?";
         let query = database.query_of(READ).bind([FACTS, FACTS_STANDBY].as_slice());
@@ -171,11 +201,13 @@ impl Labels {
         let of = |name: &str| tables.iter().find(|table| table.name == name).map(|table| table.comment.as_str());
         let live = Label::of_comment(of(FACTS).unwrap_or_default())?;
         let standby = match of(FACTS_STANDBY) {
-            Some(comment) if !comment.is_empty() => {
-                // One that was begun has the comment of the table that it was made like.
-                Some(Label::of_comment(comment)?).filter(|standby| standby.generation != live.generation)
-            }
-            Some(_) | None => None,
+            // One that was begun has the comment of the table that it was made like.
+            Some(comment) => Some(Label::of_comment(comment)?).filter(|label| label.generation != live.generation),
+            None => None,
+        };
+        let standby = match standby {
+            Some(label) => Some(label.read_left(database).await?),
+            None => None,
         };
         Ok(Self { live, standby })
     }
@@ -188,10 +220,13 @@ mod tests {
     #[test]
     fn a_label_says_again_what_was_written_and_none_is_the_first_generation() {
         let workspace = WorkspaceId::new("ramaiah").unwrap();
-        let label = Label::new(&Scope::Workspace(workspace.clone()), BTreeMap::from([(0, 7), (11, 9)]), 5);
+        let first = Label::of_comment("").unwrap();
+        let label = Label::new(&Scope::Workspace(workspace.clone()), BTreeMap::from([(0, 7), (11, 9)]), &first, 5);
+        // Of a clock that was set back.
+        let next = Label::new(&Scope::All, BTreeMap::new(), &label, 5);
+        assert_ne!(next.generation, label.generation);
         let comment = serde_json::to_string(&label).unwrap();
         assert_eq!(Label::of_comment(&comment).unwrap(), label);
-        let first = Label::of_comment("").unwrap();
         assert_eq!((first.generation.as_str(), first.standby().state), (PROJECTION, StandbyState::Filling));
         assert_ne!(label.generation, first.generation);
         assert_eq!(label.standby().scope, Scope::Workspace(workspace));

@@ -139,19 +139,19 @@ impl Generations {
             };
         }
         // What somebody did not finish, with all that nobody can read any more.
-        self.drop_standby(&live).await?;
+        self.drop_standby().await?;
         self.execute("CREATE TABLE {database}.facts_standby AS {database}.facts").await?;
         // Before the copy: what the live progress has passed is in it, or among the parked that are read before it too.
         let reached = offsets(&self.positions(FACTS, &live.generation, topic).await?);
         let none: BTreeMap<i32, i64> = reached.keys().map(|partition| (*partition, 0)).collect();
         let label = match scope {
             Scope::All => {
-                let label = Label::new(scope, BTreeMap::new(), now_millis());
+                let label = Label::new(scope, BTreeMap::new(), &live, now_millis());
                 self.write(&label.generation, topic, &none).await?;
                 label
             }
             Scope::Workspace(workspace) => {
-                let label = Label::new(scope, reached, now_millis());
+                let label = Label::new(scope, reached, &live, now_millis());
                 self.copy_others(&live, &label, topic, workspace).await?;
                 self.write(&label.generation, topic, &label.copied_below).await?;
                 self.write(&label.refill(), topic, &none).await?;
@@ -303,12 +303,19 @@ impl Generations {
         if rest > REST {
             return Err(GenerationError::Behind);
         }
-        let left = Label { left_at: Some(now_millis()), ..live };
-        left.write(&self.database, FACTS).await?;
+        self.still(&live.generation).await?;
+        let left = live.leave(&self.database, topic, now_millis()).await?;
         fault::pass(Point::AfterWrite);
         self.execute("EXCHANGE TABLES {database}.facts AND {database}.facts_standby").await?;
         fault::pass(Point::AfterCommit);
         Ok(left.standby())
+    }
+
+    /// Refuses where this is not the live generation any more: nobody exchanges while another works, unless he lost the lock
+    /// that keeps them apart.
+    pub(crate) async fn still(&self, generation: &str) -> Result<(), ClickHouseError> {
+        let live = Labels::read(&self.database).await?.live;
+        if live.generation == generation { Ok(()) } else { Err(ClickHouseError::Exchanged) }
     }
 
     /// Raises the live epochs: whoever projects is sent away, and what it writes late counts for nothing.
@@ -325,15 +332,17 @@ impl Generations {
     /// # Errors
     /// [`GenerationError::NoStandby`], or where ClickHouse does not answer.
     pub async fn discard(&self) -> Result<Standby, GenerationError> {
-        let (live, standby) = self.both().await?;
-        self.drop_standby(&live).await?;
+        let (_, standby) = self.both().await?;
+        self.drop_standby().await?;
         Ok(standby.standby())
     }
 
     /// The table first: progress of rows that are gone is of no generation, and is removed whenever.
-    async fn drop_standby(&self, live: &Label) -> Result<(), ClickHouseError> {
+    async fn drop_standby(&self) -> Result<(), ClickHouseError> {
         // A large table is dropped too: it was asked for by name.
         self.execute("DROP TABLE IF EXISTS {database}.facts_standby SYNC SETTINGS max_table_size_to_drop = 0").await?;
+        // Which one is live is asked now: nobody can exchange it any more.
+        let live = Labels::read(&self.database).await?.live;
         for table in ["projection_progress", "parked_facts"] {
             let others = format!(
                 "DELETE FROM {{database}}.{table}

@@ -22,6 +22,7 @@
 //! | the block is in, the answer is lost, the same batch comes again | same token, ClickHouse drops the second block; if the token has left the window, the ids absorb it |
 //! | crash between block and progress, then another cut | the facts of the first cut are stored twice and counted once |
 //! | crash between parked entries and progress | the entries lie ahead of progress: the next acquisition removes them, and their records are parked anew where they still cannot be applied |
+//! | an instance freezes while it acquires, and others park meanwhile | it removes nothing of theirs: only entries of an earlier epoch than its own are left over |
 //! | progress is in, its answer is lost, the batch comes again | progress lies between `from` and `to` under our epoch: the batch is written again, absorbed, and progress moves to `to` |
 //! | progress is in, then power is lost | rows were fsynced before progress was written: progress can only be older than the rows |
 //! | a zombie of an older epoch | it reads the newer epoch before it writes, and gets `Fenced`. If the epoch is raised between that look and its write, its rows are facts of the log like any others and its progress row carries the old epoch, which readers rank below the new one |
@@ -46,6 +47,7 @@
 //! | twice between the two looks, there and back | whoever exchanged back acquired every partition of the generation first: the second look finds another epoch, `Fenced` |
 //! | while partitions are acquired | they are acquired of the generation that was seen; the first batch or the next look of an idle instance finds the other |
 //! | while nothing is to be written | [`ClickHouseStore`]'s standing tells that its partitions stand elsewhere: the engine asks anew within a second |
+//! | twice at once, by two operators who lost their lock | there and back: labels stay with their rows, so that progress speaks of them all the same |
 //! | and the operator dies before it | the standby is a standby, the projector was fenced for nothing |
 //! | and the operator dies after it | it is done: nothing was left to be written |
 //!

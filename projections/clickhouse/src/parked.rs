@@ -1,7 +1,8 @@
 //! Records that are set aside: how they are stored, listed, and applied after all.
 //!
 //! An entry is true once progress of its epoch has passed it. One that was written ahead of progress that was never reached is
-//! removed when its partition is acquired, and made anew where its record still cannot be applied. A zombie that came past
+//! removed when its partition is acquired, under a later epoch, and made anew where its record still cannot be applied. Entries of the
+//! own epoch or a later one are let be: whoever acquires may have been frozen after it looked, and others be far ahead. A zombie that came past
 //! the look at its epoch can leave an entry of a record that its successor applied: the key is then parked without need, which
 //! is seen and undone by unparking it, for a fact that is stored again counts once.
 
@@ -156,7 +157,7 @@ impl ParkedTable<'_> {
         self.write(&rows).await
     }
 
-    /// Tells each position which keys are parked there; removes what was written ahead of its progress.
+    /// Tells each position which keys are parked there; removes what an earlier epoch wrote ahead of its progress.
     pub(crate) async fn look_up(&self, topic: &str, positions: &mut [Position]) -> Result<(), ClickHouseError> {
         let mut ahead = Vec::new();
         for row in self.read().await? {
@@ -165,7 +166,7 @@ impl ParkedTable<'_> {
             if row.offset < position.next_offset.0 {
                 // Sorted by offset: the first of a key stays.
                 position.parked.entry(Bytes::copy_from_slice(&row.key)).or_insert(Offset(row.offset));
-            } else {
+            } else if row.epoch < position.epoch.0 {
                 ahead.push(row);
             }
         }
@@ -279,7 +280,7 @@ impl Unpark<'_> {
         let live = Labels::read(&database).await?.live;
         let table = ParkedTable { database: &database, generation: &live.generation, only: None };
         let rows = self.matching(&table.read().await?)?;
-        let facts = decode(registry, codec, &self.slice(&rows)).await?;
+        let facts = self.facts(registry, codec, &self.slice(&rows)).await?;
         Ok(Unparked { facts: facts.into_iter().map(|(offset, fact)| (Offset(offset), fact)).collect(), left: 0 })
     }
 
@@ -301,7 +302,7 @@ impl Unpark<'_> {
         let table = ParkedTable { database: &database, generation: &live.generation, only: None };
         let rows = self.matching(&table.read().await?)?;
         let slice = self.slice(&rows);
-        let facts = decode(registry, codec, &slice).await?;
+        let facts = self.facts(registry, codec, &slice).await?;
         let batch = Batch { topic: self.topic.to_owned(), slices: vec![slice] };
         let decoded = [(self.partition, facts)];
         insert(&database, FACTS, &batch, &decoded).await.map_err(of_insert)?;
@@ -313,6 +314,19 @@ impl Unpark<'_> {
         let left = table.read().await?.iter().filter(|row| self.is_of(row)).count();
         let facts = decoded.into_iter().flat_map(|(_, facts)| facts);
         Ok(Unparked { facts: facts.map(|(offset, fact)| (Offset(offset), fact)).collect(), left })
+    }
+
+    async fn facts(
+        &self,
+        registry: &Registry,
+        codec: &Codec<Fact>,
+        slice: &Slice,
+    ) -> Result<Vec<(i64, Fact)>, StoreError> {
+        let mut facts = Vec::with_capacity(slice.records.len());
+        for record in &slice.records {
+            facts.push((record.offset.0, decode(registry, codec, slice.partition, record).await?));
+        }
+        Ok(facts)
     }
 
     fn is_of(&self, row: &ParkedRow) -> bool {

@@ -1,6 +1,7 @@
 //! The store behind `helix project clickhouse`.
 
 use std::{
+    borrow::Borrow,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
@@ -8,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use helix_fold::settings::Settings;
 use helix_runtime::{
-    Batch, Epoch, NextOffset, Position, Slice, Standing, Store, StoreError,
+    Batch, Epoch, NextOffset, Position, Prepared, Preparer, Record, Slice, Standing, Store, StoreError,
     fault::{self, Point},
 };
 use helix_schemas::{codec::Codec, fact::Fact, key::workspace_of_key, names::WorkspaceId, registry::Registry};
@@ -129,42 +130,51 @@ impl ClickHouseStore {
         }
     }
 
-    /// A slice's facts of those that this store takes.
-    async fn facts_of(&self, slice: &Slice) -> Result<Vec<(i64, Fact)>, StoreError> {
-        let Some(only) = self.work.only() else { return decode(&self.registry, &self.codec, slice).await };
-        let mut own = slice.clone();
-        own.records.retain(|record| workspace_of_key(&record.key) == Some(only.as_str()));
-        decode(&self.registry, &self.codec, &own).await
+    /// A slice's facts of those that this store takes; what was read ahead of them comes in the order of its records.
+    async fn facts_of(
+        &self,
+        slice: &Slice,
+        ahead: &mut impl Iterator<Item = Option<Prepared>>,
+    ) -> Result<Vec<(i64, Arc<Fact>)>, StoreError> {
+        let mut facts = Vec::with_capacity(slice.records.len());
+        for record in &slice.records {
+            let read = ahead.next().flatten().and_then(|read| read.downcast().ok());
+            let is_other = |only: &WorkspaceId| workspace_of_key(&record.key) != Some(only.as_str());
+            if self.work.only().is_some_and(is_other) {
+                continue;
+            }
+            let fact = match read {
+                Some(fact) => fact,
+                None => Arc::new(decode(&self.registry, &self.codec, slice.partition, record).await?),
+            };
+            facts.push((record.offset.0, fact));
+        }
+        Ok(facts)
     }
 }
 
-/// Every fact of a slice, decoded.
+/// The fact of a record.
 pub(crate) async fn decode(
     registry: &Registry,
     codec: &Codec<Fact>,
-    slice: &Slice,
-) -> Result<Vec<(i64, Fact)>, StoreError> {
-    let mut facts = Vec::with_capacity(slice.records.len());
-    for record in &slice.records {
-        let fact = match registry.decode(codec, &record.value).await {
-            Ok(fact) => fact,
-            Err(error) if error.blames_the_record() => {
-                let reason = error.to_string();
-                return Err(StoreError::Poison { partition: slice.partition, offset: record.offset, reason });
-            }
-            Err(error) => return Err(StoreError::unavailable(error)),
-        };
-        facts.push((record.offset.0, fact));
-    }
-    Ok(facts)
+    partition: i32,
+    record: &Record,
+) -> Result<Fact, StoreError> {
+    registry.decode(codec, &record.value).await.map_err(|error| {
+        if error.blames_the_record() {
+            StoreError::Poison { partition, offset: record.offset, reason: error.to_string() }
+        } else {
+            StoreError::unavailable(error)
+        }
+    })
 }
 
 /// Writes the rows of a batch's facts as one block.
-pub(crate) async fn insert(
+pub(crate) async fn insert<F: Borrow<Fact>>(
     database: &Database,
     table: &str,
     batch: &Batch,
-    facts: &[(i32, Vec<(i64, Fact)>)],
+    facts: &[(i32, Vec<(i64, F)>)],
 ) -> Result<(), ClickHouseError> {
     let all = facts.iter().map(|(_, facts)| facts.len()).sum();
     if all == 0 {
@@ -176,7 +186,7 @@ pub(crate) async fn insert(
     for (partition, facts) in facts {
         for (offset, fact) in facts {
             let at = Coordinates { topic: &batch.topic, partition: *partition, offset: *offset };
-            insert.write(&FactRow::of(fact, at)).await?;
+            insert.write(&FactRow::of(fact.borrow(), at)).await?;
             left -= 1;
             if left == all / 2 {
                 fault::pass(Point::MidBatch);
@@ -198,6 +208,7 @@ pub(crate) fn of_insert(error: ClickHouseError) -> StoreError {
         | ClickHouseError::Mismatch { .. }
         | ClickHouseError::Unreadable { .. }
         | ClickHouseError::NoStandby
+        | ClickHouseError::Exchanged
         | ClickHouseError::DatabaseName
         | ClickHouseError::MigrationChanged { .. } => StoreError::unavailable(error),
     }
@@ -264,7 +275,17 @@ impl Store for ClickHouseStore {
         Ok(positions)
     }
 
+    fn preparer(&self) -> Option<Preparer> {
+        let codec = Arc::clone(&self.codec);
+        // What cannot be read so is read, or blamed, with its batch.
+        Some(Box::new(move |record| Some(Arc::new(codec.decode(&record.value).ok()?) as Prepared)))
+    }
+
     async fn apply(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        self.apply_prepared(batch, Vec::new()).await
+    }
+
+    async fn apply_prepared(&mut self, batch: &Batch, prepared: Vec<Option<Prepared>>) -> Result<(), StoreError> {
         if batch.is_empty() {
             return Ok(());
         }
@@ -273,8 +294,9 @@ impl Store for ClickHouseStore {
         };
         // All are decoded before anything is written: a poisonous fact leaves no trace of its batch.
         let mut facts = Vec::with_capacity(batch.slices.len());
+        let mut ahead = prepared.into_iter();
         for slice in &batch.slices {
-            facts.push((slice.partition, self.facts_of(slice).await?));
+            facts.push((slice.partition, self.facts_of(slice, &mut ahead).await?));
         }
         fault::pass(Point::AfterDecode);
         self.check_held(held, batch).await?;

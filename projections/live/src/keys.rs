@@ -11,7 +11,7 @@ pub const DELTA_BYTES_KEPT: usize = 16 * 1024 * 1024;
 /// Raised when the stored form changes: an older one is then rebuilt from the log.
 pub(crate) const FORMAT: &str = "5";
 
-/// The keys of one workspace.
+/// The keys of one state of a workspace.
 #[derive(Debug, Clone)]
 pub(crate) struct Keys {
     pub(crate) meta: String,
@@ -22,11 +22,22 @@ pub(crate) struct Keys {
     pub(crate) deltas: String,
     pub(crate) parked: String,
     pub(crate) pulse: String,
+    pub(crate) paused: String,
 }
 
 impl Keys {
+    /// Of what everybody reads.
     pub(crate) fn of(workspace: &WorkspaceId) -> Self {
-        let key = |name: &str| format!("helix:{workspace}:live:{name}");
+        Self::below(&format!("helix:{workspace}:live"))
+    }
+
+    /// Of what stands beside it: `deltas`, `pulse` and `paused` are never there.
+    pub(crate) fn standby(workspace: &WorkspaceId) -> Self {
+        Self::below(&format!("helix:{workspace}:standby"))
+    }
+
+    fn below(prefix: &str) -> Self {
+        let key = |name: &str| format!("{prefix}:{name}");
         Self {
             meta: key("meta"),
             progress: key("progress"),
@@ -36,6 +47,7 @@ impl Keys {
             deltas: key("deltas"),
             parked: key("parked"),
             pulse: key("pulse"),
+            paused: key("paused"),
         }
     }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     keys::Keys,
     reader::{ReadError, connect},
-    store::PROJECTION,
+    store::{PROJECTION, STANDBY_PROJECTION},
 };
 
 /// A parked record as it lies in the hash, under `{topic}/{partition}/{offset}`.
@@ -80,10 +80,20 @@ pub(crate) fn place(field: &str) -> Option<(&str, i64)> {
 /// # Errors
 /// [`ReadError`]; a board that was never made has nothing parked.
 pub async fn parked(url: &str, workspace: &WorkspaceId) -> Result<Vec<ParkedEntry>, ReadError> {
-    let client = redis::Client::open(url)?;
-    let mut connection = connect(&client).await?;
-    let stored: BTreeMap<String, String> =
-        redis::cmd("HGETALL").arg(Keys::of(workspace).parked).query_async(&mut connection).await?;
+    below(url, Keys::of(workspace), PROJECTION).await
+}
+
+/// The same of what stands beside it.
+///
+/// # Errors
+/// [`ReadError`].
+pub async fn parked_standby(url: &str, workspace: &WorkspaceId) -> Result<Vec<ParkedEntry>, ReadError> {
+    below(url, Keys::standby(workspace), STANDBY_PROJECTION).await
+}
+
+async fn below(url: &str, keys: Keys, projection: &str) -> Result<Vec<ParkedEntry>, ReadError> {
+    let mut connection = connect(&redis::Client::open(url)?).await?;
+    let stored: BTreeMap<String, String> = redis::cmd("HGETALL").arg(keys.parked).query_async(&mut connection).await?;
     let mut entries = Vec::with_capacity(stored.len());
     for (name, json) in stored {
         let malformed = || ReadError::Malformed("a parked entry is none of ours".to_owned());
@@ -91,7 +101,7 @@ pub async fn parked(url: &str, workspace: &WorkspaceId) -> Result<Vec<ParkedEntr
         let (topic, partition) = slice.rsplit_once('/').ok_or_else(malformed)?;
         let entry: Entry = serde_json::from_str(&json).map_err(|_| malformed())?;
         entries.push(ParkedEntry {
-            projection: PROJECTION.to_owned(),
+            projection: projection.to_owned(),
             topic: topic.to_owned(),
             partition: partition.parse().map_err(|_| malformed())?,
             parked_at: entry.parked_at,
@@ -102,17 +112,4 @@ pub async fn parked(url: &str, workspace: &WorkspaceId) -> Result<Vec<ParkedEntr
         (&one.topic, one.partition, one.parked.offset).cmp(&(&other.topic, other.partition, other.parked.offset))
     });
     Ok(entries)
-}
-
-/// Lets the board be made anew from the start of the log, with nothing parked: what still cannot be applied is parked again.
-/// A running projector notices within a second; until it has caught up, the board shows less than it did. Epochs stay.
-///
-/// # Errors
-/// [`ReadError::Redis`].
-pub async fn reset(url: &str, workspace: &WorkspaceId) -> Result<(), ReadError> {
-    let client = redis::Client::open(url)?;
-    let mut connection = connect(&client).await?;
-    // Without `meta` nothing else fits any more: whoever acquires makes all of it anew, in one step.
-    let _removed: i64 = redis::cmd("DEL").arg(Keys::of(workspace).meta).query_async(&mut connection).await?;
-    Ok(())
 }

@@ -67,6 +67,14 @@ pub struct Snapshot {
     pub pulse: Pulse,
 }
 
+/// Who holds a board.
+pub(crate) enum Holder {
+    /// Nobody: an operator let go of it.
+    Nobody,
+    /// Somebody, who said so last that long ago, by Redis's clock; `None` if nobody ever did.
+    Spoke(Option<Duration>),
+}
+
 /// Reads one workspace's board.
 #[derive(Debug, Clone)]
 pub struct BoardReader {
@@ -136,14 +144,21 @@ impl BoardReader {
         Ok(pulse_of(&pulse, &time))
     }
 
-    /// How long ago the projector that holds the board said so, by Redis's clock; `None` if none ever did.
+    /// Who holds the board, as far as can be told.
     ///
     /// # Errors
     /// [`ReadError::Redis`].
-    pub(crate) async fn held(&self, connection: &mut MultiplexedConnection) -> Result<Option<Duration>, ReadError> {
-        let (pulse, time): (BTreeMap<String, String>, Vec<String>) =
-            redis::pipe().atomic().hgetall(&self.keys.pulse).cmd("TIME").query_async(connection).await?;
-        Ok(age_of(&pulse, "held", &time))
+    pub(crate) async fn holder(&self, connection: &mut MultiplexedConnection) -> Result<Holder, ReadError> {
+        type Answer = (bool, bool, BTreeMap<String, String>, Vec<String>);
+        let (is_there, is_owned, pulse, time): Answer = redis::pipe()
+            .atomic()
+            .exists(&self.keys.meta)
+            .hexists(&self.keys.meta, "owner")
+            .hgetall(&self.keys.pulse)
+            .cmd("TIME")
+            .query_async(connection)
+            .await?;
+        Ok(if is_there && !is_owned { Holder::Nobody } else { Holder::Spoke(age_of(&pulse, "held", &time)) })
     }
 
     /// Up to where the board has read the log: the next offset of each topic and partition.

@@ -19,7 +19,7 @@ use helix_fold::{
     settings::Settings,
 };
 use helix_runtime::{
-    Batch, Epoch, Lag, NextOffset, Offset, Position, Record, Store, StoreError,
+    Batch, Epoch, Lag, NextOffset, Offset, Position, Record, Standing, Store, StoreError,
     fault::{self, Point},
 };
 use helix_schemas::{
@@ -35,11 +35,20 @@ use tokio::sync::Notify;
 use crate::{
     keys::{DELTA_BYTES_KEPT, DELTAS_KEPT, FORMAT, Keys},
     parked::{self, Entry},
+    pause::is_paused,
     reader::{Delta, connect},
     room::invoke,
 };
 
+/// The name of this projection in metrics; `helix projection list` has `live:<workspace>`.
 pub(crate) const PROJECTION: &str = "live";
+/// The name of what stands beside it.
+pub(crate) const STANDBY_PROJECTION: &str = "live.standby";
+
+/// Scripts that tell deltas.
+pub(crate) const EXCHANGE: &str = concat!(include_str!("lua/deltas.lua"), include_str!("lua/exchange.lua"));
+const APPLY: &str = concat!(include_str!("lua/deltas.lua"), include_str!("lua/apply.lua"));
+pub(crate) const CLAIM: &str = include_str!("lua/claim.lua");
 
 /// After the first, the state is ours while it is read: only others who acquire it at the same moment change it.
 const ACQUIRE_TRIES: usize = 5;
@@ -70,7 +79,8 @@ impl Decoder {
     }
 }
 
-/// Tells that the Redis lost what this instance wrote there: the engine must be started anew, and rebuilds.
+/// Tells that what lies in the Redis is not what this instance wrote there, because it was lost or an operator exchanged it: the
+/// engine must be started anew, and takes up what it finds.
 #[derive(Debug, Clone, Default)]
 pub struct Loss(Arc<LossInner>);
 
@@ -117,6 +127,8 @@ struct Loaded {
 
 /// The store of the projection `live`: one workspace, its own Redis. See the crate's documentation.
 pub struct LiveStore {
+    /// Of what everybody reads, or of what stands beside it.
+    projection: &'static str,
     client: redis::Client,
     connection: Option<MultiplexedConnection>,
     keys: Keys,
@@ -162,10 +174,29 @@ impl LiveStore {
     /// # Errors
     /// Where `url` is no Redis URL.
     pub fn new(url: &str, workspace: WorkspaceId, settings: Settings, decoder: Decoder) -> Result<Self, RedisError> {
-        Ok(Self {
-            client: redis::Client::open(url)?,
+        let (client, keys) = (redis::Client::open(url)?, Keys::of(&workspace));
+        Ok(Self::over(client, keys, PROJECTION, workspace, settings, decoder))
+    }
+
+    /// The same over the keys of the standby. Nobody follows it: it writes no deltas.
+    pub(crate) fn standby(client: redis::Client, workspace: WorkspaceId, settings: Settings, decoder: Decoder) -> Self {
+        let keys = Keys::standby(&workspace);
+        Self::over(client, keys, STANDBY_PROJECTION, workspace, settings, decoder)
+    }
+
+    fn over(
+        client: redis::Client,
+        keys: Keys,
+        projection: &'static str,
+        workspace: WorkspaceId,
+        settings: Settings,
+        decoder: Decoder,
+    ) -> Self {
+        Self {
+            projection,
+            client,
             connection: None,
-            keys: Keys::of(&workspace),
+            keys,
             workspace,
             settings,
             decoder,
@@ -175,11 +206,11 @@ impl LiveStore {
             reached: 0,
             delta_bytes_kept: DELTA_BYTES_KEPT,
             loss: Loss::default(),
-            apply: Script::new(include_str!("lua/apply.lua")),
+            apply: Script::new(APPLY),
             acquire: Script::new(include_str!("lua/acquire.lua")),
-            claim: Script::new(include_str!("lua/claim.lua")),
+            claim: Script::new(CLAIM),
             beat: Script::new(include_str!("lua/beat.lua")),
-        })
+        }
     }
 
     /// Keeps no more than so many bytes of deltas: for tests of just that.
@@ -347,7 +378,8 @@ impl LiveStore {
         let read = self.read().await?;
         let reached = read.meta.get("seq").and_then(|seq| seq.parse::<u64>().ok());
         match read.meta.get("owner") {
-            None => return Err(self.lost(batch)),
+            None if read.meta.is_empty() => return Err(self.lost(batch)),
+            None => return Err(self.free(batch)),
             Some(owner) if *owner != self.owner => return Err(fenced(batch, None)),
             // Whoever acquires it sees that this Redis was started anew.
             Some(_) if reached < Some(self.reached) => return Err(self.rewound(batch)),
@@ -378,6 +410,17 @@ impl LiveStore {
         fenced(batch, None)
     }
 
+    fn free(&mut self, batch: &Batch) -> StoreError {
+        self.tell_free();
+        self.loaded = None;
+        fenced(batch, None)
+    }
+
+    fn tell_free(&self) {
+        tracing::warn!(workspace = %self.workspace, "an operator exchanged the live state, or let go of it; it is taken up anew");
+        self.loss.tell();
+    }
+
     fn tell_rewound(&self) {
         tracing::warn!(workspace = %self.workspace, "Redis came back with an older state; it goes on from there");
         self.loss.tell();
@@ -401,7 +444,7 @@ impl LiveStore {
 #[async_trait]
 impl Store for LiveStore {
     fn projection(&self) -> &str {
-        PROJECTION
+        self.projection
     }
 
     async fn acquire(&mut self, topic: &str, partitions: &[i32]) -> Result<Vec<Position>, StoreError> {
@@ -448,7 +491,7 @@ impl Store for LiveStore {
         let root = loaded.board.root();
         let heard = serde_json::to_string(loaded.board.heard()).map_err(StoreError::unavailable)?;
         call.arg(uuid::Uuid::new_v4().simple().to_string()).arg(loaded.version).arg(root.to_string()).arg(heard);
-        if loaded.version > before {
+        if loaded.version > before && self.projection == PROJECTION {
             let delta = Delta { version: loaded.version, changes: changes.clone(), hash: root };
             call.arg(serde_json::to_string(&delta).map_err(StoreError::unavailable)?);
         } else {
@@ -510,6 +553,7 @@ impl Store for LiveStore {
                 Ok(())
             }
             Ok("lost") => Err(self.lost(batch)),
+            Ok("free") => Err(self.free(batch)),
             Ok("rewound") => Err(self.rewound(batch)),
             Ok(refusal) => Err(fenced(batch, refusal.strip_prefix("fenced:"))),
             Err(_) => {
@@ -517,6 +561,13 @@ impl Store for LiveStore {
                 Err(self.failed(error))
             }
         }
+    }
+
+    /// Only whether it is paused: another's hold is met by the next batch or beat.
+    async fn standing(&mut self, _topic: &str, _partitions: &[i32]) -> Result<Option<Standing>, StoreError> {
+        let mut connection = self.connection().await?;
+        let paused = is_paused(&mut connection, &self.keys).await.map_err(|error| self.failed(error))?;
+        Ok(Some(Standing { positions: Vec::new(), paused }))
     }
 
     async fn beat(&mut self, lag: Option<Lag>) -> Result<(), StoreError> {
@@ -538,6 +589,8 @@ impl Store for LiveStore {
         if answer == "lost" {
             tracing::warn!(workspace = %self.workspace, "the live state is gone from Redis; it is rebuilt from the log");
             self.loss.tell();
+        } else if answer == "free" {
+            self.tell_free();
         } else if answer == "rewound" {
             self.tell_rewound();
         }
@@ -549,7 +602,7 @@ fn slice_name(topic: &str, partition: i32) -> String {
     format!("{topic}/{partition}")
 }
 
-fn new_generation() -> String {
+pub(crate) fn new_generation() -> String {
     uuid::Uuid::new_v4().simple().to_string()
 }
 

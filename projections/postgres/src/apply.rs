@@ -16,7 +16,7 @@ use crate::{
     decode::WORTH_SHARING,
     generation::Generation,
     memory::Memory,
-    missed, parked, progress, roots,
+    missed, parked, progress, roots, row_settings,
     store::PostgresStore,
 };
 
@@ -86,7 +86,9 @@ pub(crate) async fn apply_facts(
     if facts.is_empty() {
         return Ok(());
     }
-    let settings = &store.settings;
+    let workspaces = changes.writer.keys();
+    let settings =
+        &row_settings::of_batch(tx, store.generation, &store.settings, workspaces, &mut memory.settings).await?;
     let of_agents = agents::load(tx, &facts, memory).await?;
     let fold = folding(&facts, settings, changes, move |facts, settings, changes| {
         agents::fold(facts, of_agents, settings, changes)
@@ -105,7 +107,7 @@ pub(crate) async fn apply_facts(
     let touched = of_calls.write(tx).await?;
     missed::apply(tx, settings, &touched, changes).await?;
     books::apply(tx, settings, &touched, changes).await?;
-    roots::store(tx, store.generation, &changes.by_writer).await
+    roots::store(tx, store.generation, &std::mem::take(&mut changes.by_writer)).await
 }
 
 /// Folds on a thread of its own, where that is worth it; gives what it changed beside what it made.

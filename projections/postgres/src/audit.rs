@@ -21,9 +21,10 @@ use serde_json::{Map, Value};
 use sqlx::{PgConnection, PgPool};
 
 use crate::{
-    AllSettings, PostgresError,
+    AllSettings, OtherSetting, PostgresError,
     generation::{READ_TABLES, STATE_TABLES},
     roots::StoredRoot,
+    row_settings,
     rows::{Stored, caller_key},
     snapshot::{Moment, Standing},
 };
@@ -38,6 +39,7 @@ pub struct Audit {
     /// Where the facts lie that it has set aside, by partition and offset.
     pub parked: BTreeSet<(i32, i64)>,
     tables: BTreeMap<WorkspaceId, Tables>,
+    made_with: AllSettings,
 }
 
 /// A workspace's rows by table, each the text of a JSON object: a row is taken apart only while it is compared.
@@ -82,7 +84,7 @@ impl Audit {
     }
 
     async fn read(tx: &mut PgConnection, topic: &str, only: Option<&WorkspaceId>) -> Result<Self, PostgresError> {
-        let Standing { progress, roots, parked, workspaces } = Standing::read(tx, topic, only).await?;
+        let Standing { progress, roots, parked, workspaces, made_with } = Standing::read(tx, topic, only).await?;
         let mut tables = BTreeMap::new();
         for workspace in workspaces {
             let mut of_workspace = Tables::new();
@@ -93,7 +95,26 @@ impl Audit {
             }
             tables.insert(workspace, of_workspace);
         }
-        Ok(Self { progress, roots, parked, tables })
+        Ok(Self { progress, roots, parked, tables, made_with })
+    }
+
+    /// The settings under which the facts are to be folded: those that the rows were made with, and of workspaces without rows
+    /// what is configured.
+    #[must_use]
+    pub fn settings(&self, configured: &AllSettings) -> AllSettings {
+        configured.under(&self.made_with)
+    }
+
+    /// What a workspace has configured otherwise than its rows were made with, by name.
+    ///
+    /// # Errors
+    /// Where settings cannot be written down.
+    pub fn other_settings(
+        &self,
+        workspace: &WorkspaceId,
+        configured: &AllSettings,
+    ) -> Result<Vec<OtherSetting>, PostgresError> {
+        Ok(row_settings::others(&self.made_with, configured)?.remove(workspace).unwrap_or_default())
     }
 
     /// Whose rows there are.

@@ -1,6 +1,9 @@
 //! What goes through one transaction: decoded facts in, changes of the roots out.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
 
 use helix_fold::row::Row;
 use helix_runtime::Offset;
@@ -82,8 +85,15 @@ impl Changes {
         for (place, change) in other.by_writer {
             self.by_writer.entry(place).or_default().merge(&change);
         }
-        if let (Some(seen), Some(others)) = (&mut self.seen, other.seen) {
-            seen.extend(others);
+        for (place, row) in other.seen.into_iter().flatten() {
+            // What it was before all parts, and is after the last.
+            match self.seen.as_mut().map(|seen| seen.entry(place)) {
+                Some(Entry::Occupied(mut held)) => held.get_mut().after = row.after,
+                Some(Entry::Vacant(free)) => {
+                    free.insert(row);
+                }
+                None => {}
+            }
         }
     }
 
@@ -95,24 +105,24 @@ impl Changes {
     /// A row is there now.
     pub(crate) fn add<R: Row>(&mut self, workspace: &WorkspaceId, row: &R) {
         self.of(workspace).add(row);
-        if let Some(changed) = self.watched(row) {
-            changed.after = Some(whole(row));
-        }
+        let Some(seen) = &mut self.seen else { return };
+        let key = row.key();
+        let new = || ChangedRow { table: R::TABLE, key: key.clone(), before: None, after: None };
+        seen.entry((R::TABLE, key.clone())).or_insert_with(new).after = Some(whole(row));
     }
 
     /// A row is there no more.
     pub(crate) fn subtract<R: Row>(&mut self, workspace: &WorkspaceId, row: &R) {
         self.of(workspace).subtract(row);
-        if let Some(changed) = self.watched(row) {
-            changed.before = Some(whole(row));
+        let Some(seen) = &mut self.seen else { return };
+        match seen.entry((R::TABLE, row.key())) {
+            // It came, or changed, in an earlier part of the same work.
+            Entry::Occupied(mut changed) => changed.get_mut().after = None,
+            Entry::Vacant(free) => {
+                let key = free.key().1.clone();
+                free.insert(ChangedRow { table: R::TABLE, key, before: Some(whole(row)), after: None });
+            }
         }
-    }
-
-    fn watched<R: Row>(&mut self, row: &R) -> Option<&mut ChangedRow> {
-        let seen = self.seen.as_mut()?;
-        let key = row.key();
-        let new = || ChangedRow { table: R::TABLE, key: key.clone(), before: None, after: None };
-        Some(seen.entry((R::TABLE, key.clone())).or_insert_with(new))
     }
 
     /// The rows that were kept, in the order of tables and keys; without those that are as they were.

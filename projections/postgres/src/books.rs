@@ -13,6 +13,8 @@ use crate::{
     batch::Changes,
     calls::Touched,
     connect,
+    generation::Generation,
+    row_settings,
     rows::{self, Difference, to_date},
 };
 
@@ -136,6 +138,7 @@ pub async fn check_books(
     let days = days.map(|days| i32::try_from(days).unwrap_or(i32::MAX).min(MOST_DAYS));
     let mut check = BooksCheck::default();
     let workspaces = workspaces(&mut tx).await?;
+    let settings = &settings.under(&row_settings::stored(&mut tx, Generation::Live).await?);
     count(&mut tx, &workspaces, settings, days, &mut check).await?;
     obligations(&mut tx, &workspaces, days, &mut check).await?;
     tx.rollback().await?;

@@ -232,6 +232,7 @@ pub(crate) async fn remove(tx: &mut PgConnection) -> Result<(), PostgresError> {
     for statement in [
         "delete from helix.projection_progress where projection = $1",
         "delete from helix.projection_roots where projection = $1",
+        "delete from helix.row_settings where projection = $1",
         "delete from helix.parked_facts where projection = $1",
         "delete from helix.standby where $1 is not null",
     ] {

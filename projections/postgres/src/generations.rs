@@ -8,7 +8,7 @@ use helix_runtime::{
     fault::{self, Point},
     fill::{Filled, Filler, Gap, StandbyState},
 };
-use helix_schemas::{codec::Codec, fact::Fact, registry::Registry, scope::Scope};
+use helix_schemas::{codec::Codec, fact::Fact, names::WorkspaceId, registry::Registry, scope::Scope};
 use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
 
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
     generation::{self, Generation, GenerationError, Operator, Standby},
     memory::Memory,
     progress::progress_of,
+    row_settings,
     store::{Grown, PostgresStore},
 };
 
@@ -63,13 +64,14 @@ impl Generations {
         Ok(generation::standby(&self.live).await?)
     }
 
-    /// Makes an empty standby; goes on with the one that is there where it is of that scope and still being filled.
+    /// Makes an empty standby; goes on with the one that is there where it is of that scope and still being filled. One that
+    /// was begun under other settings is thrown away: it would not be what is asked for now.
     ///
     /// # Errors
     /// [`GenerationError::AnotherStandby`], [`GenerationError::Busy`], or where the database does not answer.
     pub async fn begin(&self, scope: &Scope) -> Result<Standby, GenerationError> {
         let mut operator = Operator::take(&self.live).await?;
-        let made = begin(&mut operator.connection, scope).await;
+        let made = begin(&mut operator.connection, scope, &self.settings).await;
         operator.leave().await?;
         made
     }
@@ -217,12 +219,26 @@ impl Generations {
     }
 }
 
-async fn begin(connection: &mut PgConnection, scope: &Scope) -> Result<Standby, GenerationError> {
-    if let Some(standby) = generation::standby(&mut *connection).await? {
-        let same = standby.scope == *scope && standby.state == StandbyState::Filling;
-        return if same { Ok(standby) } else { Err(GenerationError::AnotherStandby { standby: Box::new(standby) }) };
-    }
+async fn begin(
+    connection: &mut PgConnection,
+    scope: &Scope,
+    settings: &AllSettings,
+) -> Result<Standby, GenerationError> {
     let mut tx = connection.begin().await?;
+    if let Some(standby) = generation::standby(&mut *tx).await? {
+        if standby.scope != *scope || standby.state != StandbyState::Filling {
+            return Err(GenerationError::AnotherStandby { standby: Box::new(standby) });
+        }
+        let made_with = row_settings::stored(&mut tx, Generation::Standby).await?;
+        let others = row_settings::others(&made_with, settings)?;
+        if others.is_empty() {
+            return Ok(standby);
+        }
+        let workspaces: Vec<&str> = others.keys().map(WorkspaceId::as_str).collect();
+        tracing::warn!(?workspaces, "the rebuild was begun under other settings; it begins anew");
+        tx.execute(connect::WHOLE_TABLES).await?;
+        generation::remove(&mut tx).await?;
+    }
     generation::make(&mut tx, scope).await?;
     let made = generation::standby(&mut *tx).await?.ok_or(GenerationError::NoStandby)?;
     tx.commit().await?;
@@ -290,11 +306,11 @@ async fn exchange_one(tx: &mut PgConnection, workspace: &str) -> Result<(), Post
     exchange_names(tx, Some(workspace)).await
 }
 
-/// Roots and parked facts change their projection.
+/// Roots, parked facts, and the settings that rows were made with change their projection.
 async fn exchange_names(tx: &mut PgConnection, workspace: Option<&str>) -> Result<(), PostgresError> {
     let (live, standby) = (Generation::Live.projection(), Generation::Standby.projection());
     const ASIDE: &str = "postgres.exchanged";
-    for table in ["helix.projection_roots", "helix.parked_facts"] {
+    for table in ["helix.projection_roots", "helix.parked_facts", "helix.row_settings"] {
         let rename = format!(
             "update {table} set projection = $2 where projection = $1 and ($3::text is null or workspace_id = $3)"
         );

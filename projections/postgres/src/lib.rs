@@ -11,7 +11,8 @@
 //! agents' tails are is remembered between batches (docs/decisions/0019).
 //!
 //! Where to look: [`PostgresStore`] (`store`, `apply`, then `agents`, `calls`, `missed`, `books`, `roots`); how rows are
-//! written (`columns`) and read (`rows`); what is remembered (`memory`, `tail`); [`parked`]; generations beside the live
+//! written (`columns`) and read (`rows`); what is remembered (`memory`, `tail`); the settings they were made with
+//! (`row_settings`); [`parked`]; generations beside the live
 //! one ([`Generations`], `diff`); proof ([`Audit`], [`Snapshot`]).
 
 mod agents;
@@ -32,6 +33,7 @@ mod missed;
 mod parked;
 mod progress;
 mod roots;
+mod row_settings;
 pub mod rows;
 mod settings;
 mod snapshot;
@@ -47,9 +49,10 @@ pub use error::PostgresError;
 pub use generation::{Generation, GenerationError, Standby, standby};
 pub use generations::Generations;
 pub use helix_runtime::fill::{Filled, Gap, LogSource};
-pub use parked::{ParkedFilter, UnparkError, Unparked, parked};
+pub use parked::{ParkedFilter, UNPARK_PIECE, UnparkError, Unparked, parked};
 pub use progress::{Progress, ProgressOf, pause, paused, progress, progress_of};
 pub use roots::StoredRoot;
+pub use row_settings::{OtherSetting, other_settings};
 pub use settings::AllSettings;
 pub use snapshot::Snapshot;
 pub use store::PostgresStore;

@@ -6,14 +6,14 @@
 //! these workspaces moves a partition's offset or epoch in the same transaction, another instance as much as a person who
 //! unparks or cuts over. Else everything is forgotten, and read again.
 
-use std::{collections::HashMap, hash::Hash};
+use std::{collections::HashMap, hash::Hash, sync::Arc};
 
 use helix_runtime::Batch;
 use helix_schemas::names::{AgentId, WorkspaceId};
 use sqlx::PgConnection;
 
 use crate::{
-    PostgresError,
+    AllSettings, PostgresError,
     progress::{Progress, progress_of},
     tail::Tail,
 };
@@ -25,6 +25,8 @@ const AGENTS: usize = 20_000;
 #[derive(Default)]
 pub(crate) struct Memory {
     pub(crate) agents: Recent<(WorkspaceId, AgentId), Tail>,
+    /// What the rows of the workspaces met so far are made with.
+    pub(crate) settings: Arc<AllSettings>,
     topic: String,
     progress: Vec<Progress>,
 }

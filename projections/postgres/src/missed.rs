@@ -2,7 +2,8 @@
 //! obligations that changed.
 //!
 //! Numbers that are withheld or a switchboard's have very many calls. So of a caller's obligations those alone are computed
-//! that a change may reach ([`Span`]), and of the calls those alone are read that say something of these ([`Wanted`]).
+//! that a change may reach ([`Span`]), and of the calls those alone are read that say something of these ([`Wanted`]). Both are
+//! found by the caller and a moment, in indexes that hold the two: what was long ago is not looked at.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -49,8 +50,8 @@ struct Span {
     for_good: bool,
     /// Whether one of them may close an obligation, or count as an attempt.
     settles: bool,
-    /// Those of them that are missed now.
-    missed: BTreeMap<CallId, OccurredAt>,
+    /// Those of them that are missed now, with their moments: they are not among the stored obligations yet.
+    missed: BTreeMap<CallId, (OccurredAt, CallerCall)>,
 }
 
 impl Span {
@@ -96,9 +97,12 @@ pub(crate) async fn apply(
     let mut before = held(tx, &calls).await?;
     let wanted = wanted(tx, &callers, &mut before).await?;
     let mut after = alone;
-    for ((workspace, caller), of_caller) in calls_of(tx, settings, &wanted).await? {
-        let mut rows = obligations(&workspace, &of_caller, &settings.get(&workspace).rules);
-        let key = (workspace, caller);
+    let mut stored = calls_of(tx, settings, &wanted).await?;
+    for (key, span) in callers {
+        let mut of_caller = stored.remove(&key).unwrap_or_default();
+        of_caller.extend(span.missed.into_iter().map(|(call, (_, missed))| (call, missed)));
+        let of_caller: Vec<CallerCall> = of_caller.into_values().collect();
+        let mut rows = obligations(&key.0, &of_caller, &settings.get(&key.0).rules);
         rows.retain(|row| wanted.get(&key).is_some_and(|wanted| wanted.calls.contains(&row.call)));
         after.extend(rows);
     }
@@ -137,7 +141,7 @@ fn stale(settings: &AllSettings, touched: &[Touched]) -> Stale {
         match (key(after), now.missed_at()) {
             (Some(caller), Some(missed_at)) => {
                 let span = stale.callers.entry((workspace.clone(), caller)).or_default();
-                span.missed.insert(call.clone(), missed_at);
+                span.missed.insert(call.clone(), (missed_at, now));
             }
             (None, _) => stale.alone.extend(obligations(workspace, &[now], rules)),
             (Some(_), None) => {}
@@ -162,15 +166,22 @@ async fn wanted(
         "select asked.place, held.*
          from unnest($1::text[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::boolean[]) with ordinality
               as asked (workspace_id, caller_key, from_at, until, settles, place)
-         -- Fenced, so that it is found by the caller and nothing else.
+         -- What was missed from then on; and of what was missed before, what was not closed by then.
          cross join lateral (
-             select * from missed_calls as told
-             where told.workspace_id = asked.workspace_id and told.caller_key = asked.caller_key
-             offset 0
-         ) as held
-         where held.missed_at <= coalesce(asked.until, 'infinity')
-           and (held.missed_at >= asked.from_at
-                or asked.settles and coalesce(held.closed_at, 'infinity') >= asked.from_at)",
+             select * from missed_calls as later
+             where later.workspace_id = asked.workspace_id and later.caller_key = asked.caller_key
+               and later.missed_at >= asked.from_at and later.missed_at <= coalesce(asked.until, 'infinity')
+             union all
+             -- Fenced, so that it is found by when it was closed, and not among all that was missed before.
+             select * from (
+                 select * from missed_calls as told
+                 where asked.settles
+                   and told.workspace_id = asked.workspace_id and told.caller_key = asked.caller_key
+                   and coalesce(told.closed_at, 'infinity') >= asked.from_at
+                 offset 0
+             ) as earlier
+             where earlier.missed_at < asked.from_at and earlier.missed_at <= coalesce(asked.until, 'infinity')
+         ) as held",
     )
     .bind(&workspaces)
     .bind(&numbers)
@@ -187,7 +198,7 @@ async fn wanted(
         before.insert((row.workspace.clone(), row.call.clone()), row);
     }
     for (caller, span) in callers {
-        for (call, missed_at) in &span.missed {
+        for (call, (missed_at, _)) in &span.missed {
             wanted.entry(caller.clone()).or_default().take(call, *missed_at);
         }
     }
@@ -198,14 +209,14 @@ fn names<'a>(callers: impl Iterator<Item = &'a Caller>) -> (Vec<&'a str>, Vec<&'
     callers.map(|(workspace, caller)| (workspace.as_str(), caller.as_str())).unzip()
 }
 
-/// What says something of the wanted obligations: calls that may have closed them, or are attempts; the caller's other missed
-/// calls shortly before; and what was found to be spam, whenever.
+/// What is stored that says something of the wanted obligations: calls that may have closed them, or are attempts; the
+/// caller's other missed calls shortly before, by their obligations; and what was found to be spam, whenever.
 async fn calls_of(
     tx: &mut PgConnection,
     settings: &AllSettings,
     wanted: &BTreeMap<Caller, Wanted>,
-) -> Result<BTreeMap<Caller, Vec<CallerCall>>, PostgresError> {
-    let mut by_caller: BTreeMap<Caller, Vec<CallerCall>> = BTreeMap::new();
+) -> Result<BTreeMap<Caller, BTreeMap<CallId, CallerCall>>, PostgresError> {
+    let mut by_caller: BTreeMap<Caller, BTreeMap<CallId, CallerCall>> = BTreeMap::new();
     if wanted.is_empty() {
         return Ok(by_caller);
     }
@@ -219,25 +230,39 @@ async fn calls_of(
         window.push(wanted.between.map(|(first, _)| to_sql(earlier(first))));
         first.push(wanted.between.map(|(first, _)| to_sql(first)));
         last.push(wanted.between.map(|(_, last)| to_sql(last)));
-        spam.push(serde_json::json!(spam_dispositions).to_string());
+        let looks_for_spam = !spam_dispositions.is_empty();
+        spam.push(looks_for_spam.then(|| serde_json::json!(spam_dispositions).to_string()));
     }
     let found = sqlx::query(
         "select asked.place, held.call_id, held.direction, held.outcome, held.did, held.started_at, held.answered_at,
                 held.ended_at, held.disposition, handled.state, held.caller
          from unnest($1::text[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[], $6::text[])
               with ordinality as asked (workspace_id, caller_key, window_from, first, last, spam, place)
-         -- Fenced, so that they are found by the caller and nothing else, and few of them looked up.
          cross join lateral (
-             select * from (
-                 select * from calls as told
-                 where told.workspace_id = asked.workspace_id and told.caller_key = asked.caller_key
+             select missed.* from (
+                 select call_id from missed_calls as near
+                 where near.workspace_id = asked.workspace_id and near.caller_key = asked.caller_key
+                   and near.missed_at >= asked.window_from and near.missed_at <= asked.last
                  offset 0
-             ) as told
-             where told.outcome in ('missed', 'short_abandon')
-                       and told.ended_at >= asked.window_from and told.ended_at <= asked.last
-                or told.started_at >= asked.first and (told.answered_at is not null or told.direction = 'outbound')
-                or told.answered_at is not null and asked.spam::jsonb ? told.disposition
-             offset 0
+             ) as near
+             -- Fenced, so that it is found by its key, and not among all of the caller's.
+             cross join lateral (
+                 select * from calls as of_call
+                 where of_call.workspace_id = asked.workspace_id and of_call.call_id = near.call_id
+                 offset 0
+             ) as missed
+             where missed.caller_key = asked.caller_key and missed.outcome in ('missed', 'short_abandon')
+               and missed.ended_at >= asked.window_from and missed.ended_at <= asked.last
+             union all
+             select * from calls as later
+             where later.workspace_id = asked.workspace_id and later.caller_key = asked.caller_key
+               and later.started_at >= asked.first and (later.answered_at is not null or later.direction = 'outbound')
+             union all
+             select * from calls as earlier
+             where asked.spam is not null
+               and earlier.workspace_id = asked.workspace_id and earlier.caller_key = asked.caller_key
+               and earlier.started_at < asked.first
+               and earlier.answered_at is not null and asked.spam::jsonb ? earlier.disposition
          ) as held
          left join call_states as handled
            on handled.workspace_id = held.workspace_id and handled.call_id = held.call_id and handled.handled
@@ -253,7 +278,8 @@ async fn calls_of(
     .await?;
     for row in &found {
         if let Some(caller) = keys.get(rows::place(row)?) {
-            by_caller.entry((*caller).clone()).or_default().push(caller_call(row)?);
+            let call = caller_call(row)?;
+            by_caller.entry((*caller).clone()).or_default().insert(call.call.clone(), call);
         }
     }
     Ok(by_caller)

@@ -1,6 +1,6 @@
 //! Facts that are set aside (law 7): stored with the batch that met them, listed, and applied again in order.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 use helix_runtime::{Batch, Cause, Offset, Parked, ParkedEntry, Record, StoreError};
@@ -17,6 +17,8 @@ use crate::{
 };
 
 const TABLE: &str = "helix.parked_facts";
+/// So many facts are unparked in one transaction by whoever has very many: about a second.
+pub const UNPARK_PIECE: usize = 5_000;
 
 /// Which parked facts; whatever is `None` does not matter.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +36,8 @@ pub struct ParkedFilter {
 pub struct Unparked {
     /// How many facts were applied.
     pub facts: usize,
+    /// How many of the key are still parked: those that came meanwhile, and those that were not given.
+    pub left: usize,
     /// The rows that changed. They hold personal data.
     pub changes: Vec<ChangedRow>,
     /// Whether it is done: not after a dry run.
@@ -46,7 +50,7 @@ pub enum UnparkError {
     /// Nothing of that key is parked.
     #[error("nothing is parked under that key")]
     NothingParked,
-    /// The records are not those that are parked now: more came meanwhile, or somebody else unparked them. Read them again.
+    /// The records are not the first that are parked now: somebody else unparked them. Read them again.
     #[error("the parked facts of that key have changed meanwhile: read them again")]
     Moved,
     /// They still cannot be applied. Nothing has changed.
@@ -199,6 +203,31 @@ pub(crate) async fn fence(
     Ok(())
 }
 
+/// Deletes the entries of a key at these places.
+async fn let_go(
+    tx: &mut PgConnection,
+    projection: &str,
+    topic: &str,
+    key: &[u8],
+    places: &[(i32, i64)],
+) -> Result<(), PostgresError> {
+    let (partitions, offsets): (Vec<i32>, Vec<i64>) = places.iter().copied().unzip();
+    sqlx::query(
+        r#"delete from helix.parked_facts as held
+           using unnest($4::integer[], $5::bigint[]) as given (partition, "offset")
+           where held.projection = $1 and held.topic = $2 and held.key = $3
+             and held.partition = given.partition and held."offset" = given."offset""#,
+    )
+    .bind(projection)
+    .bind(topic)
+    .bind(key)
+    .bind(&partitions)
+    .bind(&offsets)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
 /// Deletes the entries of a key.
 pub(crate) async fn forget(
     tx: &mut PgConnection,
@@ -234,9 +263,12 @@ async fn parked_now(
 }
 
 impl PostgresStore {
-    /// Applies the parked facts of a key in order and lets go of it, in one transaction; the running projector is fenced,
-    /// comes back, and applies what follows. `records` are exactly the parked ones, read from the log by the coordinates
-    /// that [`parked`] tells, with their partitions. A dry run does the same and undoes it.
+    /// Applies the first parked facts of a key in order and lets go of them, in one transaction; the running projector is
+    /// fenced, comes back, and once nothing of the key is parked any more applies what follows. `records` are all that are
+    /// parked, or where those are very many a beginning of them ([`UNPARK_PIECE`]), read from the log by the coordinates that
+    /// [`parked`] tells, with their partitions. What is left is parked as before, in its order: ask again for the next.
+    ///
+    /// A dry run does the same and undoes it; it takes all of them at once, and the time and the locks that takes.
     ///
     /// # Errors
     /// [`UnparkError`]; then nothing has changed.
@@ -251,25 +283,31 @@ impl PostgresStore {
         records.sort_by_key(|(partition, record)| (*partition, record.offset));
         let given: Vec<(i32, i64)> = records.iter().map(|(partition, record)| (*partition, record.offset.0)).collect();
         let placed = records.into_iter().map(|(partition, record)| Placed::new(partition, record)).collect();
-        let facts: Arc<Vec<Arrived>> = Arc::new(self.decoder.decode(placed).await?);
+        let facts = self.decoder.decode(placed).await?;
         let mut tx = self.pool.begin().await?;
         fence(&mut tx, projection, topic, key).await?;
         let held = parked_now(&mut tx, projection, topic, key).await?;
         if held.is_empty() {
             return Err(UnparkError::NothingParked);
         }
-        if held != given {
+        if !held.starts_with(&given) {
             return Err(UnparkError::Moved);
         }
         let mut changes = Changes::watching();
         apply::begin(&mut tx, self.generation, &facts, &mut changes).await?;
-        apply::apply_facts(&mut tx, self, Arc::clone(&facts), &mut Memory::default(), &mut changes).await?;
-        forget(&mut tx, projection, topic, key).await?;
+        let mut memory = Memory::default();
+        let mut facts: VecDeque<Arrived> = facts.into();
+        while !facts.is_empty() {
+            let piece: Vec<Arrived> = facts.drain(..facts.len().min(UNPARK_PIECE)).collect();
+            apply::apply_facts(&mut tx, self, Arc::new(piece), &mut memory, &mut changes).await?;
+        }
+        let_go(&mut tx, projection, topic, key, &given).await?;
         if dry_run {
             tx.rollback().await?;
         } else {
             tx.commit().await?;
         }
-        Ok(Unparked { facts: facts.len(), changes: changes.into_seen(), done: !dry_run })
+        let (facts, left) = (given.len(), held.len() - given.len());
+        Ok(Unparked { facts, left, changes: changes.into_seen(), done: !dry_run })
     }
 }

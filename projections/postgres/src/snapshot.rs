@@ -6,10 +6,11 @@ use helix_schemas::names::WorkspaceId;
 use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
 
 use crate::{
-    PostgresError, connect,
+    AllSettings, PostgresError, connect,
     generation::{Generation, READ_TABLES, STATE_TABLES},
     progress::progress_of,
     roots::{StoredRoot, roots_of},
+    row_settings,
     rows::read_workspace,
 };
 
@@ -66,6 +67,8 @@ pub(crate) struct Standing {
     pub(crate) parked: BTreeSet<(i32, i64)>,
     /// Whose rows there are, in any of its tables.
     pub(crate) workspaces: BTreeSet<WorkspaceId>,
+    /// What its rows were made with.
+    pub(crate) made_with: AllSettings,
 }
 
 impl Standing {
@@ -92,12 +95,13 @@ impl Standing {
         .bind(topic)
         .fetch_all(&mut *tx)
         .await?;
-        Ok(Self { progress, roots, parked: parked.into_iter().collect(), workspaces })
+        let made_with = row_settings::stored(tx, Generation::Live).await?;
+        Ok(Self { progress, roots, parked: parked.into_iter().collect(), workspaces, made_with })
     }
 }
 
 async fn read(tx: &mut PgConnection, topic: &str, only: Option<&WorkspaceId>) -> Result<Snapshot, PostgresError> {
-    let Standing { progress, roots, parked, workspaces } = Standing::read(tx, topic, only).await?;
+    let Standing { progress, roots, parked, workspaces, made_with: _ } = Standing::read(tx, topic, only).await?;
     let mut rows = BTreeMap::new();
     for workspace in workspaces {
         let of_workspace = read_workspace(tx, &workspace).await?;

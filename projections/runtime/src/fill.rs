@@ -213,8 +213,13 @@ impl<S: Store> Filler<S> {
                     poison.insert(*alone, reason);
                     portions.push(portion);
                 }
-                (StoreError::Refused { .. } | StoreError::TooLong(_), [_, _, ..]) => {
+                (StoreError::Refused { .. }, [_, _, ..]) => {
                     portions.extend(halves(portion, tried[tried.len() / 2]));
+                }
+                (StoreError::TooLong(_), _) if portion.records.len() > 1 => {
+                    // What is parked takes its time too.
+                    let middle = portion.records[portion.records.len() / 2].record.offset;
+                    portions.extend(halves(portion, middle));
                 }
                 (error, _) => return Err(error.into()),
             }

@@ -36,6 +36,14 @@ pub(crate) struct Cut {
     pub(crate) prepared: Vec<Option<Prepared>>,
 }
 
+/// What still fits into a batch.
+struct Room {
+    /// Records to apply.
+    to_apply: usize,
+    /// Records, to apply or to park: what is parked takes its time too.
+    records: usize,
+}
+
 /// What is held of one partition.
 struct Partition {
     epoch: Epoch,
@@ -146,8 +154,8 @@ impl Held {
 
     /// The next batch: everything that is held, or a beginning of it while a refusal is narrowed down or batches are kept small.
     pub(crate) fn cut(&self, topic: &str) -> Cut {
-        let suspects = if self.suspects == 0 { usize::MAX } else { (self.suspects / 2).max(1) };
-        let mut room = self.pace.most().map_or(suspects, |most| most.min(suspects));
+        let to_apply = if self.suspects == 0 { usize::MAX } else { (self.suspects / 2).max(1) };
+        let mut room = Room { to_apply, records: self.pace.most().unwrap_or(usize::MAX) };
         let mut prepared = Vec::new();
         let cut = |(partition, held): (&i32, &Partition)| held.cut(*partition, &mut room, &mut prepared);
         let slices = self.partitions.iter().filter_map(cut).collect();
@@ -191,7 +199,7 @@ impl Held {
 
     /// The batch took too long: the next is smaller.
     pub(crate) fn too_long(&mut self, batch: &Batch) {
-        self.pace.too_long(batch.len());
+        self.pace.too_long(batch.len() + batch.parked());
     }
 
     /// The batch is refused as a whole: halves it, until one record is left.
@@ -208,15 +216,19 @@ impl Held {
 }
 
 impl Partition {
-    fn cut(&self, partition: i32, room: &mut usize, all_prepared: &mut Vec<Option<Prepared>>) -> Option<Slice> {
+    fn cut(&self, partition: i32, room: &mut Room, all_prepared: &mut Vec<Option<Prepared>>) -> Option<Slice> {
         let (mut records, mut parked) = (Vec::new(), Vec::new());
         let mut last = None;
         for Waiting { record, prepared, .. } in &self.waiting {
-            match self.cause(record) {
+            let cause = self.cause(record);
+            if room.records == 0 || (room.to_apply == 0 && cause.is_none()) {
+                break;
+            }
+            room.records -= 1;
+            match cause {
                 Some(cause) => parked.push(Parked { offset: record.offset, key: record.key.clone(), cause }),
-                None if *room == 0 => break,
                 None => {
-                    *room -= 1;
+                    room.to_apply -= 1;
                     records.push(record.clone());
                     all_prepared.push(prepared.clone());
                 }

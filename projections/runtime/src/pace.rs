@@ -15,7 +15,7 @@ pub(crate) struct Pace {
 
 #[derive(Debug)]
 struct Slowed {
-    /// A batch has at most so many records to apply.
+    /// A batch has at most so many records, to apply or to park.
     most: usize,
     /// So many the largest had that took too long.
     whole: usize,

@@ -116,7 +116,7 @@ pub(crate) async fn read_all(pool: &PgPool, topic: &str, held: &BTreeMap<i32, Ep
         "update automation.progress as held set read_at = now()
          from unnest($2::integer[], $3::bigint[]) as ours (partition, epoch)
          where held.topic = $1 and held.partition = ours.partition and held.epoch = ours.epoch
-           and (held.read_at is null or held.read_at < now() - interval '3 seconds')",
+           and (held.read_at is null or held.read_at not between now() - interval '3 seconds' and now() + interval '3 seconds')",
     )
     .bind(topic)
     .bind(&partitions)

@@ -25,6 +25,9 @@ const GHOSTS: &str = "1 year";
 /// Who said within this time to have read all there is, has. Less than a subject is let settle, so that what followed shortly
 /// on the last that is known of a call is known too.
 const LATELY: &str = "15 seconds";
+/// What the database noted further ahead of its now than this, it noted before its clock was set back. How long ago that was is
+/// not known: it is taken for long, so that nothing waits until that clock has caught up and nobody counts as heard of meanwhile.
+const AHEAD: &str = "15 seconds";
 
 /// Puts the timers of all of whom `watched` was told anything in the place of those that they had, and strikes out what was decided.
 pub(crate) async fn store(tx: &mut PgConnection, watched: &Watched, bounds: &AllBounds) -> Result<(), AutomationError> {
@@ -186,14 +189,16 @@ pub(crate) async fn due(
          join unnest($3::integer[], $4::bigint[]) as ours (partition, epoch) using (partition)
          join automation.progress as progress
            on progress.topic = $5 and progress.partition = ours.partition and progress.epoch = ours.epoch
-         where held.due_at <= clock.now_at and held.set_at <= now() - $8::float8 * interval '1 second'
+         where held.due_at <= clock.now_at and (held.set_at <= now() - $8::float8 * interval '1 second' or held.set_at > now() + $16::text::interval)
            and not (held.stands and held.due_at < clock.now_at - $7::text::interval)
            and ($9::timestamptz is null
                 or (held.due_at, held.workspace_id, held.subject, held.subject_id, held.decision, held.evidence_id)
                    > ($9, $10, $11, $12, $13, $14::uuid))
            and (held.subject = 'agent' or not exists (
              select from automation.progress as other
-             where other.topic = $5 and (other.read_at is null or other.read_at < now() - $15::text::interval)))
+             where other.topic = $5 and (
+               other.read_at is null or other.read_at < now() - $15::text::interval
+               or other.read_at > now() + $16::text::interval)))
            and not exists (
              select from automation.parked as parked
              where parked.topic = $5 and parked.key = convert_to(
@@ -218,6 +223,7 @@ pub(crate) async fn due(
     .bind(last.map(|last| &last.decision))
     .bind(last.map(|last| &last.evidence))
     .bind(LATELY)
+    .bind(AHEAD)
     .fetch_all(pool)
     .await?;
     let due = rows.iter().map(|row| {

@@ -6,7 +6,10 @@ use helix_kit::config::Config;
 use helix_postgres::AllSettings;
 use helix_replay::{
     log::{FactLog, Place, Stop},
-    verify::{BoardToVerify, Report, verify_clickhouse, verify_live, verify_postgres},
+    verify::{
+        BoardToVerify, Difference, OTHER_SETTINGS, Report, WorkspaceReport, verify_clickhouse, verify_live,
+        verify_postgres,
+    },
 };
 use helix_runtime::ParkedEntry;
 use helix_schemas::names::WorkspaceId;
@@ -97,19 +100,27 @@ fn first_difference(report: &Report) -> Option<Value> {
 fn show(report: &Report) {
     let parked = if report.parked > 0 { format!(", {} parked", report.parked) } else { String::new() };
     println!("projection {}: {} facts folded{parked}", report.projection, report.facts);
-    for workspace in &report.workspaces {
-        match &workspace.difference {
-            None => println!("  {:<16} {:>8} rows, root {} meets", workspace.workspace, workspace.rows, workspace.root),
-            Some(difference) => {
-                let column = difference.column.as_ref().map(|column| format!(", column {column}")).unwrap_or_default();
-                println!("  {:<16} {:>8} rows, DIFFERS", workspace.workspace, workspace.rows);
-                println!(
-                    "    first difference: {}.{}, row {}{column}",
-                    report.projection, difference.table, difference.key
-                );
-                println!("      stored: {}", difference.stored);
-                println!("      log:    {}", difference.folded);
-            }
+    report.workspaces.iter().for_each(|workspace| show_workspace(&report.projection, workspace));
+}
+
+fn show_workspace(projection: &str, workspace: &WorkspaceReport) {
+    let WorkspaceReport { workspace: name, rows, root, difference } = workspace;
+    match difference {
+        None => println!("  {name:<16} {rows:>8} rows, root {root} meets"),
+        Some(Difference { table, key, stored, folded, .. }) if table == OTHER_SETTINGS => {
+            println!("  {name:<16} {rows:>8} rows, root {root} meets, MADE WITH OTHER SETTINGS");
+            println!(
+                "    made with other settings: {key}; run `helix projection rebuild {projection} --workspace {name} --cut-over`"
+            );
+            println!("      made with:  {stored}");
+            println!("      configured: {folded}");
+        }
+        Some(Difference { table, key, column, stored, folded }) => {
+            let column = column.as_ref().map(|column| format!(", column {column}")).unwrap_or_default();
+            println!("  {name:<16} {rows:>8} rows, DIFFERS");
+            println!("    first difference: {projection}.{table}, row {key}{column}");
+            println!("      stored: {stored}");
+            println!("      log:    {folded}");
         }
     }
 }

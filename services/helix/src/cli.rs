@@ -256,8 +256,8 @@ pub(crate) enum ProjectionVerb {
         #[arg(long)]
         json: bool,
     },
-    /// Build the rows of postgres or clickhouse again from the log, beside the live ones. An interrupted rebuild goes on where it
-    /// was left. Of live: begin the boards anew.
+    /// Build the rows of postgres or clickhouse, or the boards of live, again from the log, beside the live ones. An interrupted
+    /// rebuild goes on where it was left.
     Rebuild {
         /// Which.
         #[arg(default_value = "postgres")]
@@ -278,6 +278,9 @@ pub(crate) enum ProjectionVerb {
         /// Which.
         #[arg(default_value = "postgres")]
         projection: Projection,
+        /// Of live: only this workspace's board.
+        #[arg(long, value_name = "SLUG")]
+        workspace: Option<String>,
         /// Rows to show.
         #[arg(long, default_value_t = 20, value_name = "COUNT")]
         limit: usize,
@@ -290,6 +293,9 @@ pub(crate) enum ProjectionVerb {
         /// Which.
         #[arg(default_value = "postgres")]
         projection: Projection,
+        /// Of live: only this workspace's board.
+        #[arg(long, value_name = "SLUG")]
+        workspace: Option<String>,
         /// As JSON.
         #[arg(long)]
         json: bool,
@@ -299,6 +305,9 @@ pub(crate) enum ProjectionVerb {
         /// Which.
         #[arg(default_value = "postgres")]
         projection: Projection,
+        /// Of live: only this workspace's board.
+        #[arg(long, value_name = "SLUG")]
+        workspace: Option<String>,
         /// As JSON.
         #[arg(long)]
         json: bool,
@@ -308,6 +317,9 @@ pub(crate) enum ProjectionVerb {
         /// Which.
         #[arg(default_value = "postgres")]
         projection: Projection,
+        /// Of live: only this workspace's board.
+        #[arg(long, value_name = "SLUG")]
+        workspace: Option<String>,
     },
     /// Show facts that were set aside because they, or one before them of their key, could not be applied.
     Parked {
@@ -341,13 +353,19 @@ pub(crate) enum ProjectionVerb {
     },
     /// Let a projection rest: it keeps its partitions and applies nothing.
     Pause {
-        /// Its name, as `helix projection list` shows it.
+        /// Its name, as `helix projection list` shows it; `live` is every board.
         projection: String,
+        /// Of live: only this workspace's board.
+        #[arg(long, value_name = "SLUG")]
+        workspace: Option<String>,
     },
     /// Let a paused projection go on.
     Resume {
-        /// Its name, as `helix projection list` shows it.
+        /// Its name, as `helix projection list` shows it; `live` is every board.
         projection: String,
+        /// Of live: only this workspace's board.
+        #[arg(long, value_name = "SLUG")]
+        workspace: Option<String>,
     },
 }
 

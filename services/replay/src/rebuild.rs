@@ -1,7 +1,7 @@
 //! `helix projection rebuild`: a generation of rows beside the live one, filled from the log (law 6).
 //!
-//! What a generation is, how two are compared and swapped, is `helix_postgres` and `helix_clickhouse`; here the log is read for
-//! them, with a progress bar. An interrupted rebuild is taken up again where it was left.
+//! What a generation is, how two are compared and swapped, is `helix_postgres`, `helix_clickhouse` and `helix_live`; here the log is
+//! read for them, with a progress bar. An interrupted rebuild is taken up again where it was left.
 
 use std::{sync::Arc, time::Instant};
 
@@ -11,7 +11,7 @@ use helix_runtime::{
     NextOffset, Record, StoreError,
     fill::{Filled, LogSource, Report, Stopped},
 };
-use helix_schemas::{scope::Scope, topics};
+use helix_schemas::{names::WorkspaceId, scope::Scope, topics};
 use serde::Serialize;
 
 use crate::{
@@ -99,6 +99,23 @@ pub async fn rebuild_clickhouse(
     .await
 }
 
+/// The same of one workspace's board.
+///
+/// # Errors
+/// As [`rebuild`].
+pub async fn rebuild_live(
+    workspace: &WorkspaceId,
+    generations: &helix_live::Generations,
+    source: &mut Source,
+    stop: &Stop,
+) -> Result<Rebuilt, ReplayError> {
+    with_a_bar(workspace.to_string(), stop, async |report, stopped| {
+        let filled = generations.fill(topics::FACTS, source, report, stopped).await;
+        filled.map_err(|error| live_fault(workspace, error))
+    })
+    .await
+}
+
 async fn with_a_bar(
     scope: String,
     stop: &Stop,
@@ -142,5 +159,23 @@ pub fn clickhouse_fault(error: helix_clickhouse::GenerationError) -> ReplayError
         Refusal::Store(_) | Refusal::ClickHouse(_) => ReplayError::unreachable("clickhouse", error),
         Refusal::Interrupted => ReplayError::Interrupted,
         Refusal::NoStandby | Refusal::AnotherStandby { .. } | Refusal::Behind => ReplayError::Usage(error.to_string()),
+    }
+}
+
+/// The same of a generation of a workspace's board.
+pub fn live_fault(workspace: &WorkspaceId, error: helix_live::GenerationError) -> ReplayError {
+    use helix_live::{GenerationError as Refusal, ReadError};
+    match error {
+        Refusal::Interrupted => ReplayError::Interrupted,
+        Refusal::Busy
+        | Refusal::NoStandby
+        | Refusal::AnotherStandby { .. }
+        | Refusal::Behind
+        | Refusal::Ahead
+        | Refusal::OtherSettings
+        | Refusal::Read(ReadError::NoBoard) => ReplayError::Usage(format!("the board of {workspace}: {error}")),
+        Refusal::Store(_) | Refusal::Read(ReadError::Redis(_) | ReadError::Malformed(_)) => {
+            ReplayError::unreachable("the workspace's Redis", error)
+        }
     }
 }

@@ -43,6 +43,9 @@ const BYTES_KEPT: usize = 8 * 1024 * 1024;
 /// An encoded snapshot serves every client that joins within this time, if the version is still its own.
 const SNAPSHOT_HOLDS: Duration = Duration::from_millis(250);
 
+/// The kind, in metrics, of a delta of one agent's own view.
+const OWN: &str = "own";
+
 /// Digits of the root in an event's id.
 const ROOT_DIGITS: usize = 16;
 
@@ -243,7 +246,8 @@ impl Hub {
             life.heard_at = Some(Instant::now());
         }
         let id = event_id(&life.generation, life.version, delta.hash);
-        own.publish(delta, life.full.visible(), &id);
+        let own_frames = own.publish(delta, life.full.visible(), &id);
+        metrics::frames(self.workspace.as_str(), OWN, own_frames);
         let encode = |view: &mut View| {
             let changes: Vec<Change> = delta.changes.iter().filter_map(|change| view.apply(change)).collect();
             delta_event(&id, delta.version, &changes, view.root())
@@ -323,7 +327,8 @@ impl Hub {
     pub(crate) fn share(&self) {
         let mut inner = self.lock();
         let Inner { life: Some(life), own, .. } = &mut *inner else { return };
-        own.share(life.version, &life.event_id());
+        let frames = own.share(life.version, &life.event_id());
+        metrics::frames(self.workspace.as_str(), OWN, frames);
     }
 
     /// Ends every stream, and lets nobody join any more.
@@ -499,6 +504,8 @@ fn missed(life: &Life, audience: &Audience, last: &str) -> Option<Vec<Bytes>> {
 
 #[cfg(test)]
 mod tests {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
     use helix_fold::{
         board::{Board, document},
         settings::Settings,
@@ -563,6 +570,44 @@ mod tests {
         }
         assert!(board.visible().get(&document::call_path(&CallId::new("tomorrow").unwrap())).is_some());
         assert_eq!(hub.traffic().unwrap().calls, 1, "nothing is expected of tomorrow's call yet");
+    }
+
+    #[test]
+    fn frames_of_own_views_are_counted_as_they_are_published() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let count = |kind: &str| {
+            let labels = format!("{{workspace=\"ramaiah\",kind=\"{kind}\"}} ");
+            let rendered = recorder.handle().render();
+            let line = rendered
+                .lines()
+                .find_map(|line| line.strip_prefix("helix_sidecar_frames_total")?.strip_prefix(&labels));
+            line.map(|count| count.parse::<u64>().unwrap())
+        };
+        ::metrics::with_local_recorder(&recorder, || {
+            let board = Board::new(WorkspaceId::new("ramaiah").unwrap(), Settings::default());
+            let hub = showing(&board);
+            let own = |agent: &str| hub.join(&Audience::Own(Some(AgentId::new(agent).unwrap())), None).unwrap();
+            let watching = [own("agent.one"), own("agent.two")];
+            let card = |agent: &str| {
+                Change::set(
+                    &document::agent_path(&AgentId::new(agent).unwrap()),
+                    RawValue::from_string("{}".to_owned()).unwrap(),
+                )
+            };
+            let common = Change::set(WATERMARK_OCCURRED, RawValue::from_string("\"t\"".to_owned()).unwrap());
+            let publish = |version, changes: Vec<Change>| {
+                hub.publish(&Delta { version, changes, hash: Visible::default().root() });
+            };
+            publish(2, vec![card("agent.three"), common]);
+            assert_eq!((count("delta"), count("own")), (Some(1), Some(0)), "it concerns nobody who watches");
+            publish(3, vec![card("agent.one")]);
+            assert_eq!((count("delta"), count("own")), (Some(2), Some(1)));
+            hub.share();
+            assert_eq!(count("own"), Some(3), "what is common, to both");
+            hub.heartbeat();
+            assert_eq!(count("heartbeat"), Some(1), "however many views it goes to");
+            drop(watching);
+        });
     }
 
     #[test]

@@ -48,4 +48,5 @@ pub use access::{Access, Viewer};
 pub use board::{Clock, PastBoard, PastBoardError, PastBoards};
 pub use freshness::StaleReason;
 pub use login::LoginError;
+pub use platform::PlatformError;
 pub use serve::{Extensions, SidecarError, run, run_with};

@@ -53,7 +53,12 @@ pub(crate) fn ended(workspace: &str, reason: &'static str) {
 }
 
 pub(crate) fn frame(workspace: &str, kind: &'static str) {
-    counter!(FRAMES, "workspace" => workspace.to_owned(), "kind" => kind).increment(1);
+    frames(workspace, kind, 1);
+}
+
+/// Several of a kind: 0 of them still makes the kind known.
+pub(crate) fn frames(workspace: &str, kind: &'static str, count: u64) {
+    counter!(FRAMES, "workspace" => workspace.to_owned(), "kind" => kind).increment(count);
 }
 
 pub(crate) fn stale(workspace: &str, reason: &'static str, is_stale: bool) {

@@ -46,10 +46,10 @@ impl OwnViews {
         (now, own.frames.subscribe())
     }
 
-    /// Takes a delta of the board, which is as `before` without it.
-    pub(crate) fn publish(&mut self, delta: &Delta, before: &Visible, id: &str) {
+    /// Takes a delta of the board, which is as `before` without it. How many frames of own views came of it.
+    pub(crate) fn publish(&mut self, delta: &Delta, before: &Visible, id: &str) -> u64 {
         if self.watched.is_empty() {
-            return;
+            return 0;
         }
         let mut concerned: BTreeMap<AgentId, Vec<&Change>> = BTreeMap::new();
         for change in &delta.changes {
@@ -61,22 +61,27 @@ impl OwnViews {
                 concerned.entry(agent).or_default().push(change);
             }
         }
+        let mut frames = 0;
         for (agent, changes) in concerned {
             if let Some(own) = self.watched.get_mut(&Some(agent)) {
-                own.tell(&self.common, &changes, delta.version, id);
+                frames += u64::from(own.tell(&self.common, &changes, delta.version, id));
             }
         }
+        frames
     }
 
-    /// Tells everybody what is common and was not told yet; the board's version and event are these now.
-    pub(crate) fn share(&mut self, version: u64, id: &str) {
+    /// Tells everybody what is common and was not told yet; the board's version and event are these now. How many frames
+    /// came of it.
+    pub(crate) fn share(&mut self, version: u64, id: &str) -> u64 {
         self.forget_unwatched();
+        let mut frames = 0;
         for (agent, own) in &mut self.watched {
             if agent.is_some() {
-                own.tell(&self.common, &[], version, id);
+                frames += u64::from(own.tell(&self.common, &[], version, id));
             }
         }
         self.common.clear();
+        frames
     }
 
     /// Sends everybody the same.
@@ -93,18 +98,21 @@ impl OwnViews {
 }
 
 impl Own {
-    fn tell(&mut self, common: &BTreeMap<String, Change>, own: &[&Change], version: u64, id: &str) {
+    /// Whether there was anything to tell.
+    fn tell(&mut self, common: &BTreeMap<String, Change>, own: &[&Change], version: u64, id: &str) -> bool {
         // Some joined after a part of what is common: told as a whole, it is the same for all.
         let mut changes: Vec<Change> = common.values().cloned().collect();
         for change in common.values() {
             self.view.apply(change);
         }
         changes.extend(own.iter().filter_map(|change| self.view.apply(change)));
-        if !changes.is_empty() {
-            let bytes = delta_event(id, version, &changes, self.view.root());
-            // As in `send`.
-            let _watched = self.frames.send(Arc::new(Frame::Same(bytes)));
+        if changes.is_empty() {
+            return false;
         }
+        let bytes = delta_event(id, version, &changes, self.view.root());
+        // As in `send`.
+        let _watched = self.frames.send(Arc::new(Frame::Same(bytes)));
+        true
     }
 }
 

@@ -7,6 +7,7 @@
 //! invalid: nobody knows.
 
 use std::{
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -31,6 +32,31 @@ const MOST_BYTES: usize = 256 * 1024;
 const NONE_TRUSTED: &str = "none of its keys is trusted";
 /// The name of it in `/readyz`.
 const PART: &str = "platform keys";
+
+/// Why no keys can be asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum PlatformError {
+    /// Whoever is on the way could put a key of their own in the place of the issuer's, and be anybody.
+    #[error("auth.platform.url must be https, unless it is on this machine (127.0.0.1, ::1 or localhost)")]
+    InTheClear,
+    /// The client cannot be made.
+    #[error("auth.platform.url cannot be asked")]
+    Client(#[from] reqwest::Error),
+}
+
+/// Whether what is read there is what the issuer wrote: over TLS, or without leaving this machine.
+fn is_trustworthy(url: &str) -> bool {
+    let Ok(url) = reqwest::Url::parse(url) else { return false };
+    let host = url.host_str().unwrap_or_default();
+    match url.scheme() {
+        "https" => true,
+        "http" => {
+            let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+            host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+        }
+        _ => false,
+    }
+}
 
 /// Why a set was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -85,9 +111,12 @@ impl PlatformKeys {
         workspace: &str,
         verifier: Arc<Verifier>,
         readiness: Readiness,
-    ) -> Result<Option<Arc<Self>>, reqwest::Error> {
+    ) -> Result<Option<Arc<Self>>, PlatformError> {
         if config.url.is_empty() {
             return Ok(None);
+        }
+        if !is_trustworthy(&config.url) {
+            return Err(PlatformError::InTheClear);
         }
         // Keys are where the configuration says, and nowhere that an answer points to.
         let http = reqwest::Client::builder().redirect(Policy::none());
@@ -214,6 +243,26 @@ mod tests {
         assert!(!keys.fetch(&mut asked).await, "somebody listens on {NOBODY}");
         let head = "eyJhbGciOiJFZERTQSIsImtpZCI6InAxIn0";
         keys.verifier.verify(&format!("{head}.e30.AAAA")).unwrap_err()
+    }
+
+    #[test]
+    fn keys_are_asked_for_over_tls_or_on_this_machine_alone() {
+        for url in
+            ["https://issuer.example/keys", "http://127.0.0.1:9/keys", "http://[::1]:9/keys", "http://localhost/keys"]
+        {
+            assert!(is_trustworthy(url), "{url}");
+        }
+        for url in [
+            "http://issuer.example/keys",
+            "http://10.0.0.5/keys",
+            "http://localhost.issuer.example/keys",
+            "http://127.0.0.1@issuer.example/keys",
+            "ftp://127.0.0.1/keys",
+            "https://",
+            "keys",
+        ] {
+            assert!(!is_trustworthy(url), "{url}");
+        }
     }
 
     #[tokio::test]

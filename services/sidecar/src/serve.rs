@@ -10,7 +10,7 @@ use std::{
 use axum::{
     Json, Router,
     extract::{DefaultBodyLimit, FromRef, Request, State},
-    http::{HeaderName, HeaderValue, header},
+    http::{HeaderName, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::Response,
     routing::{get, post},
@@ -41,7 +41,7 @@ use crate::{
     journal::{self, Clerk, Journal},
     login::{self, Login, LoginError},
     metrics,
-    platform::PlatformKeys,
+    platform::{PlatformError, PlatformKeys},
     records,
     register::{Registration, RegistrationBody},
     silences,
@@ -69,9 +69,9 @@ pub enum SidecarError {
     /// The thread of the journal cannot be started.
     #[error("the audit journal cannot be opened")]
     Journal(#[source] std::io::Error),
-    /// The client for the platform's keys cannot be made.
-    #[error("auth.platform.url cannot be asked")]
-    Platform(#[source] reqwest::Error),
+    /// The platform's keys cannot be asked for, or not so that they can be trusted.
+    #[error(transparent)]
+    Platform(#[from] PlatformError),
     /// A key cannot be read.
     #[error(transparent)]
     Auth(#[from] AuthError),
@@ -178,8 +178,7 @@ pub async fn run_with(
 
     let readiness = Readiness::default();
     let verifier = verifier(&config.auth)?;
-    let platform = PlatformKeys::new(&config.auth.platform, workspace, verifier.clone(), readiness.clone());
-    let platform = platform.map_err(SidecarError::Platform)?;
+    let platform = PlatformKeys::new(&config.auth.platform, workspace, verifier.clone(), readiness.clone())?;
     let signer = Signer::from_file(&config.auth.issuer, &sidecar_kid(workspace), &settings.signing_key)?;
     let login = Login::new(&settings.users, signer, config.auth.token_lifetime, &config.ingest.trusted_proxies)?;
     let api = Api::new(&config, &settings, workspace)?;
@@ -274,7 +273,10 @@ fn router(app: App, more: Option<Router<Access>>, readiness: Readiness, metrics:
     finish(router, "sidecar").layer(CompressionLayer::new()).layer(middleware::from_fn(secure))
 }
 
-/// Headers that keep the page to itself.
+/// How to be let in (RFC 9110, 11.6.1): no browser asks for a password because of this one.
+const CHALLENGE: &str = "Bearer realm=\"helix\"";
+
+/// Headers that keep the page to itself, and the challenge of a refusal.
 async fn secure(request: Request, next: Next) -> Result<Response, Infallible> {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
@@ -287,6 +289,9 @@ async fn secure(request: Request, next: Next) -> Result<Response, Infallible> {
     set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(header::REFERRER_POLICY, "no-referrer");
     set(HeaderName::from_static("permissions-policy"), "camera=(), microphone=(), geolocation=()");
+    if response.status() == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
+    }
     Ok(response)
 }
 

@@ -1,7 +1,7 @@
 //! helix-bench: what Helix costs, against the least that anybody could pay for the same (design.md section 16).
 //!
-//! `run` (the ingest), `project` (the Postgres projector) and `sse` (the live board) each bring up a stack of their own
-//! and measure subject and floors in turn; the hidden verbs are processes that `run` starts: the load generator and the
+//! `run` (the ingest), `project` (the Postgres projector), `clickhouse` (its projector) and `sse` (the live board) each bring up a
+//! stack of their own and measure subject and floors in turn; the hidden verbs are processes that `run` starts: the load generator and the
 //! floors. A process whose CPU is measured never measures or drives itself, except for the bare producer, whose pacing
 //! is measured apart and taken off. What each figure means: docs/benchmarks.md.
 //!
@@ -13,11 +13,13 @@
 //! | [`load`], [`bare_http`], [`bare_produce`] | the processes: generator and floors |
 //! | [`pace`], [`cpu`], [`connection`], [`sample`] | open loop, CPU time, HTTP/1.1, what a run measured |
 //! | [`projector`] | the Postgres projector, its rebuild, and what a fact costs |
+//! | [`clickhouse`] | the ClickHouse projector, its rebuild, and comparing generations |
 //! | [`sse`] | webhook to frame, and one board for thousands |
 //! | [`figures`], [`environment`] | medians, ratios, the file and the table |
 
 mod bare_http;
 mod bare_produce;
+mod clickhouse;
 mod connection;
 mod cpu;
 mod environment;
@@ -58,6 +60,8 @@ enum Verb {
     Run(run::Options),
     /// Measure the Postgres projector and add to the results.
     Project(projector::Options),
+    /// Measure the ClickHouse projector and add to the results.
+    Clickhouse(clickhouse::Options),
     /// Measure the live board's frames and add to the results.
     Sse(sse::Options),
     /// Post requests at a fixed rate and print what was measured.
@@ -75,6 +79,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().verb {
         Verb::Run(options) => run::run(&options),
         Verb::Project(options) => projector::run(&options),
+        Verb::Clickhouse(options) => clickhouse::run(&options),
         Verb::Sse(options) => sse::run(&options),
         Verb::Load(options) => load::run(&options),
         Verb::BareHttp(options) => bare_http::run(&options),

@@ -33,6 +33,8 @@ use crate::{
 };
 
 const COMPONENTS: &str = "kafka,registry,postgres,topics";
+/// Sessions of a store that is measured alone.
+const SESSIONS: u32 = 2;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Facts of one measured stretch of a history.
 const WINDOW: usize = 50_000;
@@ -267,18 +269,26 @@ impl Bench {
         told.pointer("/rebuilt/facts_per_second").and_then(serde_json::Value::as_f64).context("facts a second")
     }
 
-    /// Microseconds a fact with few and with many agents.
+    /// Microseconds a fact, and a row that it changes, with few and with many agents.
     async fn cost_by_agents(&self) -> Result<Vec<Figure>> {
-        let mut costs = Vec::new();
+        let (mut of_facts, mut of_rows) = (Vec::new(), Vec::new());
         for agents in [100, 10_000] {
             let mut place = self.place(&format!("agents_{agents}"), agents).await?;
             // Everybody has signed in by then.
             place.apply(WINDOW).await?;
+            let (applied, written) = (place.applied, place.written().await?);
             let cost = place.apply(WINDOW).await?;
-            say(&format!("{agents} agents: {cost:.1} us a fact"));
-            costs.push(cost);
+            let rows = (place.written().await? - written) as f64 / (place.applied - applied).max(1) as f64;
+            if rows <= 0.0 {
+                bail!("no row was counted");
+            }
+            say(&format!("{agents} agents: {cost:.1} us a fact, {rows:.2} rows a fact, {:.1} us a row", cost / rows));
+            of_facts.push(cost);
+            of_rows.push(cost / rows);
         }
-        Ok(flat("postgres_cost_per_fact_10000_agents", "postgres_cost_per_fact_100_agents", &costs))
+        let mut figures = flat("postgres_cost_per_fact_10000_agents", "postgres_cost_per_fact_100_agents", &of_facts);
+        figures.extend(flat("postgres_cost_per_row_10000_agents", "postgres_cost_per_row_100_agents", &of_rows));
+        Ok(figures)
     }
 
     /// Microseconds a fact early and late in a long history.
@@ -300,16 +310,18 @@ impl Bench {
         let history = Plan::new("ramaiah", agents, 1).history();
         let workspace = helix_schemas::names::WorkspaceId::new("ramaiah")?;
         let settings = AllSettings([(workspace, Settings::default())].into_iter().collect());
-        let pool = helix_postgres::connect(&url, 2).await?;
-        let mut store = PostgresStore::new(pool, self.registry.clone(), self.codec.clone(), settings);
+        let pool = helix_postgres::connect(&url, SESSIONS).await?;
+        let mut store = PostgresStore::new(pool.clone(), self.registry.clone(), self.codec.clone(), settings);
         let held = store.acquire(topics::FACTS, &[0]).await?;
         let epoch = held.first().context("a partition")?.epoch;
-        Ok(Place { store, history, codec: self.codec.clone(), epoch, next: 0, ahead: None, applied: 0 })
+        Ok(Place { pool, store, history, codec: self.codec.clone(), epoch, next: 0, ahead: None, applied: 0 })
     }
 }
 
 /// A store with a history that goes on.
 struct Place {
+    /// The store's.
+    pool: PgPool,
     store: PostgresStore,
     history: helix_history::History,
     codec: Arc<Codec<Fact>>,
@@ -356,6 +368,25 @@ impl Place {
             self.applied += batch.len();
         }
         Ok(took.as_secs_f64() * 1e6 / (self.applied - from).max(1) as f64)
+    }
+
+    /// Rows that were inserted, changed or deleted in the tables of the projection since they were made.
+    async fn written(&self) -> Result<i64> {
+        // Each session keeps what it counted to itself for some time, unless it is asked.
+        let mut sessions = Vec::new();
+        for _ in 0..SESSIONS {
+            sessions.push(self.pool.acquire().await?);
+        }
+        for session in &mut sessions {
+            session.execute("select pg_stat_force_next_flush()").await?;
+        }
+        drop(sessions);
+        Ok(sqlx::query_scalar(
+            "select sum(n_tup_ins + n_tup_upd + n_tup_del)::bigint from pg_stat_user_tables
+             where schemaname in ('read', 'state')",
+        )
+        .fetch_one(&self.pool)
+        .await?)
     }
 
     fn batch(&mut self) -> Result<Batch> {

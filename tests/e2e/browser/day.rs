@@ -85,12 +85,15 @@ async fn goes_on(page: &Page) -> Outcome {
 
 /// What a person reads on the page is what the log means, folded afresh.
 async fn is_the_folded_log(stack: &Stack, page: &Page) -> Outcome {
-    let folded = cli::succeed(&stack.config(), &["replay", "board", "--workspace", "global"])?;
-    let folded: Value = serde_json::from_str(&folded)?;
-    let root = folded["root"].as_str().context("a root")?;
-    page.shows(&format!("[data-testid='connection'][data-root='{root}']"))
-        .await
-        .with_context(|| format!("the folded log's root is {root}"))?;
+    let (mut folded, mut seen) = (Value::Null, None);
+    // Folded afresh each time: a decision may come after the one before.
+    let equal = until(PATIENCE, "the page's board is the folded log's", async || {
+        folded = serde_json::from_str(&cli::succeed(&stack.config(), &["replay", "board", "--workspace", "global"])?)?;
+        seen = page.root().await?;
+        Ok(seen.as_deref() == Some(folded["root"].as_str().context("a root")?))
+    });
+    let equal = equal.await;
+    equal.with_context(|| format!("the page's root is {seen:?}, the folded log's {}", folded["root"]))?;
     let script = "return Object.fromEntries([...document.querySelectorAll('li.agent')].map(
         (tile) => [tile.dataset.testid.slice(6), tile.dataset.state]))";
     let shown = page.run(script, &[]).await?;

@@ -1,17 +1,16 @@
 //! Chromium, driven through its WebDriver: pages of the monitor, what they show, and pictures of them.
 
 use std::{
-    net::TcpListener,
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
-use fantoccini::{Client, ClientBuilder, Locator, elements::Element, wd::Capabilities};
+use fantoccini::{Client, ClientBuilder, Locator, elements::Element, key::Key, wd::Capabilities};
 use helix_tests::{
     cli,
-    stack::{Stack, answer, until},
+    stack::{Stack, answer, free_port, until},
 };
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
@@ -20,7 +19,7 @@ use tempfile::TempDir;
 use crate::Outcome;
 
 /// What a loaded machine may need until a page shows what it should.
-pub(super) const PATIENCE: Duration = Duration::from_secs(15);
+pub(super) use helix_tests::stack::PATIENCE;
 const LOOK: Duration = Duration::from_millis(50);
 
 const FLAGS: [&str; 9] = [
@@ -51,7 +50,7 @@ impl Drop for Driver {
 
 impl Driver {
     async fn start() -> Result<Self> {
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = free_port()?;
         let child = Command::new("chromedriver")
             .arg(format!("--port={port}"))
             .stdout(Stdio::null())
@@ -60,7 +59,7 @@ impl Driver {
             .context("chromedriver is missing: scripts/install --tests installs it")?;
         let driver = Self { child, url: format!("http://127.0.0.1:{port}") };
         let status = format!("{}/status", driver.url);
-        until(Duration::from_secs(20), "chromedriver answers", async || {
+        until(PATIENCE, "chromedriver answers", async || {
             Ok(reqwest::get(&status).await.is_ok_and(|answer| answer.status().is_success()))
         })
         .await?;
@@ -262,6 +261,14 @@ impl Page {
         element.click().await.with_context(|| format!("{}: {selector} cannot be pressed", self.name))
     }
 
+    /// Presses a key, wherever the focus is.
+    pub(super) async fn key(&self, key: Key) -> Outcome {
+        let value = char::from(key).to_string();
+        let presses = ["keyDown", "keyUp"].map(|kind| json!({"type": kind, "value": value}));
+        self.driver("actions", json!({"actions": [{"type": "key", "id": "keyboard", "actions": presses}]})).await?;
+        Ok(())
+    }
+
     pub(super) async fn fill(&self, selector: &str, text: &str) -> Outcome {
         let field = self.shows(selector).await?;
         field.clear().await?;
@@ -289,6 +296,26 @@ impl Page {
         let took = since.elapsed();
         println!("{selector} after {} ms", took.as_millis());
         Ok(took)
+    }
+
+    /// From now on the page tells by how much it is later than asked, in all: what a busy machine takes from it.
+    pub(super) async fn watch_lateness(&self) -> Outcome {
+        let script = "
+            let last = performance.now();
+            window.helixLate = 0;
+            setInterval(() => {
+                const now = performance.now();
+                window.helixLate += Math.max(0, now - last - 20);
+                last = now;
+            }, 20)";
+        self.run(script, &[]).await?;
+        Ok(())
+    }
+
+    /// What has come of [`Page::watch_lateness`] so far.
+    pub(super) async fn lateness(&self) -> Result<Duration> {
+        let late = self.run("return Math.ceil(window.helixLate)", &[]).await?;
+        Ok(Duration::from_millis(late.as_u64().context("the page's lateness")?))
     }
 
     /// How often the page's copy of the board did not have the sidecar's hash.

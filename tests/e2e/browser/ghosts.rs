@@ -15,7 +15,7 @@ use super::{
 use crate::Outcome;
 
 /// A bound of the provider's, half a minute of ours, and what a loaded machine needs.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Closed the browser at 09:05 and was never heard of again.
 const GONE: &str = "asha.cc";

@@ -1,6 +1,7 @@
 //! The web monitor in headless Chromium, over the whole stack: what people who sign in see, and what they are told when
 //! something is wrong.
 
+mod agents;
 mod day;
 mod driver;
 mod ghosts;
@@ -10,6 +11,10 @@ mod looks;
 mod sign_in;
 mod worklist;
 
+pub(crate) use agents::{
+    a_state_dated_in_years_to_come_says_so_and_stops_no_other_time,
+    the_agents_are_one_stop_of_the_tab_key_and_arrow_keys_lead_among_them,
+};
 pub(crate) use day::a_day_with_kills_ends_with_the_folded_logs_board_on_the_page;
 pub(crate) use ghosts::what_the_provider_never_said_is_presumed_until_the_truth_comes;
 pub(crate) use line::{

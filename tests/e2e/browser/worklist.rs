@@ -1,7 +1,5 @@
 //! The worklist of missed calls: two people who work on it at once, and what is left of what they did.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use helix_tests::{
     cli,
@@ -11,7 +9,7 @@ use serde_json::Value;
 use sqlx::Row as _;
 
 use super::{
-    driver::{Page, id, with_two_pages},
+    driver::{PATIENCE, Page, id, with_two_pages},
     hospital::{Call, Day},
     sign_in::SignIn,
 };
@@ -170,7 +168,7 @@ async fn left_in_the_log(stack: &Stack, winner: &Person<'_>, loser: &Person<'_>)
     ];
     let mut seen = Vec::new();
     // Audit facts follow their answers.
-    until(Duration::from_secs(20), "every attempt is in the log", async || {
+    until(PATIENCE, "every attempt is in the log", async || {
         seen = decided(stack)?;
         Ok(attempts.iter().all(|(by, action)| {
             let wanted = attempts.iter().filter(|one| *one == &(*by, *action)).count();

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use super::delivery::Delivery;
 
 /// Longer than ingest's own deadline.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What came back.
 #[derive(Debug)]

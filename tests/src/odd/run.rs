@@ -29,8 +29,8 @@ const TOLD_EVERY: Duration = Duration::from_secs(10);
 /// How often one delivery is sent again after 429.
 const MOST_REPEATS: u32 = 100;
 /// How long the log may stand still before what was spooled is given up, and how long it may take at all.
-const STILL: Duration = Duration::from_secs(30);
-const DRAINED_WITHIN: Duration = Duration::from_secs(180);
+const STILL: Duration = Duration::from_secs(120);
+const DRAINED_WITHIN: Duration = Duration::from_secs(600);
 
 /// Whom to post to.
 #[derive(Debug, Clone)]

@@ -233,7 +233,7 @@ fn no_child_outlives_a_supervisor_that_is_killed_and_the_home_is_free_again() {
     // They are not our children, so their end is no event for us.
     let begun = std::time::Instant::now();
     while !children.iter().all(|child| child.is_gone()) {
-        assert!(begun.elapsed() < Duration::from_secs(10), "an orphan is left: {children:?}");
+        assert!(begun.elapsed() < Duration::from_secs(60), "an orphan is left: {children:?}");
         std::thread::yield_now();
     }
     assert!(Home::at(&path).unwrap().own().unwrap().is_some());

@@ -33,14 +33,14 @@ use serde_json::json;
 
 use crate::story::{World, answered, ended, inbound, numbered, partition_of, rang, state, summary, workspace};
 
-const TOPIC: &str = topics::FACTS;
+pub const TOPIC: &str = topics::FACTS;
 
 /// A log that others may append to.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<(i32, Record)>>>);
+pub struct Log(Arc<Mutex<Vec<(i32, Record)>>>);
 
 impl Log {
-    fn of(world: &World) -> Self {
+    pub fn of(world: &World) -> Self {
         let records = world.log.iter().map(|(partition, offset, fact)| (*partition, world.record(*offset, fact)));
         Self(Arc::new(Mutex::new(records.collect())))
     }
@@ -88,19 +88,19 @@ impl LogSource for Log {
     }
 }
 
-fn quiet(_: u64, _: u64) {}
+pub fn quiet(_: u64, _: u64) {}
 
 fn registry() -> Registry {
     Registry::new("http://127.0.0.1:1")
 }
 
-fn generations(world: &World) -> Generations {
+pub fn generations(world: &World) -> Generations {
     Generations::new(&world.options, registry(), world.codec.clone()).unwrap()
 }
 
 /// Two hospitals with a call and an agent each, a fact that came twice and one that came in two versions. The same in every
 /// process.
-fn story() -> Vec<Fact> {
+pub fn story() -> Vec<Fact> {
     let mut facts = Vec::new();
     for (number, name) in ["ramaiah", "global"].into_iter().enumerate() {
         let first = summary(66, "c", |said| said.disposition = Some("Booked".into()));
@@ -144,17 +144,17 @@ async fn filled(world: &World, scope: &Scope) -> Generations {
     generations
 }
 
-fn both_scopes() -> [Scope; 2] {
+pub fn both_scopes() -> [Scope; 2] {
     [Scope::All, Scope::Workspace(workspace("ramaiah"))]
 }
 
 /// By partition, how far the live generation came.
-async fn reached(world: &World) -> BTreeMap<i32, i64> {
+pub async fn reached(world: &World) -> BTreeMap<i32, i64> {
     let standings = Audit::new(&world.options).unwrap().standings(TOPIC).await.unwrap();
     standings.positions.into_iter().map(|(partition, at)| (partition, at.next_offset.0)).collect()
 }
 
-async fn has_all(world: &World, log: &Log) {
+pub async fn has_all(world: &World, log: &Log) {
     for (partition, next) in reached(world).await {
         assert_eq!(next, log.end(partition), "progress of partition {partition}");
     }

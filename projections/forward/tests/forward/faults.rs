@@ -5,15 +5,17 @@ use std::time::Duration;
 use crate::{
     progress::Kept,
     receiver::{Answer, Receiver},
-    stage::Stage,
+    stage::{PATIENCE, Stage},
 };
 
 /// Plays a script to a few events of two agents; all must arrive all the same. Gives back the receiver.
-async fn through(script: impl IntoIterator<Item = Answer>) -> Receiver {
+async fn through<const TIMES: usize>(script: [Answer; TIMES]) -> Receiver {
     let (mut stage, kept) = (Stage::new(), Kept::default());
     stage.events("ramaiah", &["agent.one", "agent.two"], 6);
+    let hangs = script.contains(&Answer::Hang);
     let receiver = Receiver::scripted(script).await;
-    let running = stage.start("ramaiah", &receiver, &kept);
+    let start = if hangs { Stage::start_hurried } else { Stage::start };
+    let running = start(&stage, "ramaiah", &receiver, &kept);
     stage.all_settled("ramaiah", &receiver).await;
     stage.passed(&kept).await;
     running.stop().await;
@@ -82,7 +84,7 @@ async fn trouble(running: &crate::stage::Running) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("the receiver's trouble is told");
+    tokio::time::timeout(PATIENCE, waiting).await.expect("the receiver's trouble is told");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -90,7 +92,7 @@ async fn leaving_does_not_wait_for_a_receiver_and_what_it_had_not_taken_comes_af
     let (mut stage, kept) = (Stage::new(), Kept::default());
     let receiver = Receiver::start(|_| Answer::Hang).await;
     stage.events("ramaiah", &["agent.one", "agent.two"], 30);
-    let first = stage.start("ramaiah", &receiver, &kept);
+    let first = stage.start_hurried("ramaiah", &receiver, &kept);
     trouble(&first).await;
     first.stop().await;
     assert_eq!(kept.total(), 0);

@@ -24,7 +24,7 @@ async fn a_workspace_is_served_while_the_receiver_of_another_hangs() {
     let healthy = Receiver::scripted([]).await;
     stage.events("ramaiah", &["agent.one", "agent.two"], 40);
     stage.events("global", &["rekha.cc", "ganesh.cc"], 40);
-    let first = stage.start("ramaiah", &stuck, &Kept::default());
+    let first = stage.start_hurried("ramaiah", &stuck, &Kept::default());
     stuck.until("the first workspace hangs", |seen| !seen.is_empty()).await;
     let second = stage.start("global", &healthy, &Kept::default());
     stage.all_settled("global", &healthy).await;
@@ -56,7 +56,7 @@ async fn whatever_a_receiver_does_each_agents_events_arrive_in_order_and_none_ag
         })
         .await;
         let (mut stage, kept) = (Stage::new(), Kept::default());
-        let mut running = stage.start("ramaiah", &receiver, &kept);
+        let mut running = stage.start_hurried("ramaiah", &receiver, &kept);
         for _ in 0..4 {
             let agents = ["a", "b", "c", "d", "e"];
             stage.events("ramaiah", &agents[..dice.random_range(1..=agents.len())], dice.random_range(1..40));
@@ -69,7 +69,7 @@ async fn whatever_a_receiver_does_each_agents_events_arrive_in_order_and_none_ag
                     stage.all_settled("ramaiah", &receiver).await;
                     stage.passed(&kept).await;
                     running.stop().await;
-                    running = stage.start("ramaiah", &receiver, &kept);
+                    running = stage.start_hurried("ramaiah", &receiver, &kept);
                 }
                 _ => {}
             }

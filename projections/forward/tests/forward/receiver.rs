@@ -5,13 +5,15 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use axum::body::{Body, to_bytes};
 use hyper::{Request, Response, body::Incoming, header::HeaderMap, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+
+use crate::stage::PATIENCE;
 
 /// What the receiver does with one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,7 +131,7 @@ impl Receiver {
                 changed.changed().await.expect("the sender is held here");
             }
         };
-        let outcome = tokio::time::timeout(Duration::from_secs(90), waiting).await;
+        let outcome = tokio::time::timeout(PATIENCE, waiting).await;
         assert!(outcome.is_ok(), "waited in vain until {what}; {} requests were seen", self.seen().len());
     }
 

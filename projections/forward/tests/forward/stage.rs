@@ -24,6 +24,8 @@ use crate::{progress::Kept, receiver::Receiver};
 
 const TOPIC: &str = "telephony.facts";
 const PARTITIONS: i32 = 3;
+/// Nothing here takes this long unless it is broken.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 pub const AGENT_EVENT: &str = "/api/supervisor/agent-event";
 pub const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -91,7 +93,7 @@ impl Stage {
             let record = BaseRecord::to(TOPIC).partition(partition).key(&key).payload(&value);
             producer.send(record).map_err(|(error, _)| error).expect("room in the queue");
         }
-        producer.flush(Duration::from_secs(10)).expect("everything acknowledged");
+        producer.flush(PATIENCE).expect("everything acknowledged");
         self.produced += facts.len();
     }
 
@@ -116,6 +118,15 @@ impl Stage {
     }
 
     pub fn start(&self, slug: &str, receiver: &Receiver, kept: &Kept) -> Running {
+        self.start_with(slug, &options(receiver), kept)
+    }
+
+    /// For a receiver that hangs: it is given up soon.
+    pub fn start_hurried(&self, slug: &str, receiver: &Receiver, kept: &Kept) -> Running {
+        self.start_with(slug, &Options { timeout: Duration::from_secs(2), ..options(receiver) }, kept)
+    }
+
+    fn start_with(&self, slug: &str, options: &Options, kept: &Kept) -> Running {
         let workspace = workspace(slug);
         let config = EngineConfig {
             connection: vec![("bootstrap.servers".to_owned(), self.brokers.clone())],
@@ -130,8 +141,7 @@ impl Stage {
             watch: helix_runtime::Watch::default(),
         };
         let (stop, stopped) = watch::channel(false);
-        let store = ForwardStore::new(workspace, &options(receiver), kept.clone(), reading(), stopped.clone())
-            .expect("options");
+        let store = ForwardStore::new(workspace, options, kept.clone(), reading(), stopped.clone()).expect("options");
         let trouble = store.trouble();
         let engine = Engine::new(config, store);
         let mut asked = stopped;
@@ -149,13 +159,14 @@ impl Stage {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("progress reaches the log's end");
+        tokio::time::timeout(PATIENCE, waiting).await.expect("progress reaches the log's end");
         assert_eq!(kept.total(), all);
     }
 }
 
+/// Patient for as long as may be, so that on a busy machine too nothing is sent again to one who answers.
 pub fn options(receiver: &Receiver) -> Options {
-    let timeout = Duration::from_secs(1);
+    let timeout = Duration::from_secs(15);
     Options { url: receiver.url(), key: "a-key-of-the-receiver".to_owned(), timeout, concurrency: 4 }
 }
 
@@ -168,7 +179,7 @@ pub struct Running {
 impl Running {
     pub async fn stop(self) {
         self.stop.send(true).expect("the engine still runs");
-        let ended = tokio::time::timeout(Duration::from_secs(30), self.ended).await.expect("it leaves in time");
+        let ended = tokio::time::timeout(PATIENCE, self.ended).await.expect("it leaves in time");
         ended.expect("no panic").expect("a clean end");
     }
 }

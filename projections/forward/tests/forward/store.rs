@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::{
     progress::Kept,
     receiver::{Answer, Receiver},
-    stage::{event, options, reading, workspace},
+    stage::{PATIENCE, event, options, reading, workspace},
 };
 
 const TOPIC: &str = "telephony.facts";
@@ -58,7 +58,7 @@ async fn a_batch_goes_on_where_it_was_and_a_receiver_that_asks_for_quiet_has_it(
     assert!(matches!(applied, Err(StoreError::Unavailable(_))), "{applied:?}");
     assert_eq!(store.trouble().why().as_deref(), Some("answered 429"));
     assert_eq!(kept.total(), 0);
-    let giving_up = Instant::now() + Duration::from_secs(60);
+    let giving_up = Instant::now() + PATIENCE;
     while let Err(error) = store.apply(&batch).await {
         assert!(matches!(error, StoreError::Unavailable(_)) && Instant::now() < giving_up, "{error}");
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -96,7 +96,7 @@ async fn an_agent_whose_events_fail_holds_up_no_other_agent_of_the_batch() {
         receiver.instead(|_| Answer::Status(200));
     };
     let both = async { tokio::join!(applying, mending) };
-    tokio::time::timeout(Duration::from_secs(60), both).await.expect("it is mended");
+    tokio::time::timeout(PATIENCE, both).await.expect("it is mended");
     receiver.check(&expected);
     assert_eq!(kept.total(), 12);
 }

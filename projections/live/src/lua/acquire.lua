@@ -14,7 +14,9 @@ if ARGV[4] == '1' then
     for i = 1, #progress, 2 do
         if string.sub(progress[i], -6) == '/epoch' then redis.call('HSET', KEYS[2], progress[i], progress[i + 1]) end
     end
-    redis.call('HSET', KEYS[1], 'format', ARGV[6], 'settings', ARGV[7], 'seq', 0, 'version', 0, 'root', ARGV[8])
+    local time = redis.call('TIME')
+    redis.call('HSET', KEYS[1], 'format', ARGV[6], 'settings', ARGV[7], 'seq', 0, 'version', 0, 'root', ARGV[8],
+        'made', string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000)))
     for i = at + 1, at + entries * 2, 2 do redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 1]) end
 end
 redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'generation', ARGV[5], 'run', ARGV[9])

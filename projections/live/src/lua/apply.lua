@@ -4,10 +4,11 @@
 --       deltas kept, bytes of deltas kept, then lists, each led by its number of entries:
 --       slices (name, epoch, from, to), board sets (path, json), board removes, agents (id, memory), calls (id, memory),
 --       calls dropped, parked (name and offset, entry)
--- Answers: 'ok', 'lost', 'rewound' where the state is older than what this owner wrote, or 'fenced:' and the slice's name
---          ('' where the whole state has another owner).
+-- Answers: 'ok', 'lost', 'free' where nobody owns the state any more, 'rewound' where it is older than what this owner wrote, or
+--          'fenced:' and the slice's name ('' where the whole state has another owner).
 local meta = redis.call('HMGET', KEYS[1], 'owner', 'generation', 'seq', 'parked')
 if not meta[2] then return 'lost' end
+if not meta[1] then return 'free' end
 if meta[1] ~= ARGV[1] or meta[2] ~= ARGV[2] then return 'fenced:' end
 if meta[3] ~= ARGV[3] then
     -- Its owner alone writes it. Versions that readers saw are gone: what follows must not bear their names.
@@ -61,18 +62,6 @@ first, last = list(2)
 for i = first, last, 2 do redis.call('HSETNX', KEYS[7], ARGV[i], ARGV[i + 1]) end
 redis.call('HSET', KEYS[1], 'parked', redis.call('HLEN', KEYS[7]))
 if ARGV[11] ~= '' then
-    local written = redis.call('HINCRBY', KEYS[1], 'deltaBytes', #ARGV[11])
-    redis.call('XADD', KEYS[6], 'MAXLEN', '~', ARGV[12], ARGV[8] .. '-0', 'b', written, 'g', ARGV[2], 'd', ARGV[11])
-    -- Between what was written with the oldest and with the newest lies what is kept.
-    local most = tonumber(ARGV[13])
-    local function kept()
-        return written - tonumber(redis.call('XRANGE', KEYS[6], '-', '+', 'COUNT', 1)[1][2][2])
-    end
-    local bytes = kept()
-    while bytes > most do
-        local entries = redis.call('XLEN', KEYS[6])
-        redis.call('XTRIM', KEYS[6], 'MAXLEN', '=', math.max(1, math.min(entries - 1, math.floor(entries * most / bytes))))
-        bytes = kept()
-    end
+    tell(KEYS[1], KEYS[6], ARGV[2], ARGV[8], ARGV[11], ARGV[12], ARGV[13])
 end
 return 'ok'

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use helix_fold::{board::Board, settings::Settings};
-use helix_live::{BoardReader, parked, reset};
+use helix_live::{BoardReader, parked};
 use helix_runtime::{Batch, Cause, Lag, Offset, Parked, Position, Store as _, StoreError};
 use helix_schemas::fact::{AgentState, Fact};
 
@@ -110,11 +110,11 @@ async fn entries_that_were_evicted_make_the_board_anew_rather_than_out_of_order(
 }
 
 #[tokio::test]
-async fn a_reset_is_noticed_and_the_replay_begins_with_nothing_parked() {
+async fn a_state_that_is_thrown_away_is_noticed_and_the_replay_begins_with_nothing_parked() {
     let redis = TestRedis::start();
     let (mut feeder, _) = fed(&redis).await;
     let (url, workspace) = (redis.url(), Facts::of("ramaiah").workspace);
-    reset(&url, &workspace).await.unwrap();
+    redis.command(&["DEL", "helix:ramaiah:live:meta"]).await;
     feeder.store.beat(Some(Lag::default())).await.unwrap();
     feeder.store.loss().wait().await;
     let mut again = Feeder::acquire(store(&url, "ramaiah"), feeder.log.clone()).await;

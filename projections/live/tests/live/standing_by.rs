@@ -13,27 +13,34 @@ use helix_schemas::{
 use rdkafka::{
     ClientConfig,
     mocking::MockCluster,
-    producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer},
+    producer::{BaseRecord, DefaultProducerContext, ThreadedProducer},
 };
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::support::{Facts, TestRedis, codec};
 
-struct World {
+/// A broker with one partition, and a Redis.
+pub struct World {
     cluster: MockCluster<'static, DefaultProducerContext>,
-    redis: TestRedis,
+    producer: ThreadedProducer<DefaultProducerContext>,
+    pub redis: TestRedis,
 }
 
 impl World {
-    fn append(&self, fact: &Fact) {
-        let brokers = self.cluster.bootstrap_servers();
-        let producer: ThreadedProducer<_> = ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
-        let (key, value) = (fact.key(), codec().encode(fact).unwrap());
-        producer.send(BaseRecord::to(topics::FACTS).key(&key).payload(&value)).map_err(|(error, _)| error).unwrap();
-        producer.flush(Duration::from_secs(10)).unwrap();
+    pub fn new() -> Self {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic(topics::FACTS, 1, 1).unwrap();
+        let producer = ClientConfig::new().set("bootstrap.servers", cluster.bootstrap_servers()).create().unwrap();
+        Self { cluster, producer, redis: TestRedis::start() }
     }
 
-    fn start(&self) -> (watch::Sender<bool>, JoinHandle<()>) {
+    pub fn append(&self, fact: &Fact) {
+        let (key, value) = (fact.key(), codec().encode(fact).unwrap());
+        let record = BaseRecord::to(topics::FACTS).key(&key).payload(&value);
+        self.producer.send(record).map_err(|(error, _)| error).unwrap();
+    }
+
+    pub fn start(&self) -> (watch::Sender<bool>, JoinHandle<()>) {
         let config = EngineConfig {
             connection: vec![("bootstrap.servers".to_owned(), self.cluster.bootstrap_servers())],
             topic: topics::FACTS.to_owned(),
@@ -55,12 +62,25 @@ impl World {
         (stop, running)
     }
 
-    async fn meta(&self, field: &str) -> String {
+    pub async fn meta(&self, field: &str) -> String {
         format!("{:?}", self.redis.command(&["HGET", "helix:ramaiah:live:meta", field]).await)
     }
 
+    /// Waits until a projector holds the board, other than this one.
+    pub async fn owned_by_another_than(&self, before: &str) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let now = self.meta("owner").await;
+            if now != before && now != "nil" && !now.contains("operator") {
+                return;
+            }
+            assert!(Instant::now() < deadline, "nobody takes the board: {now}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Waits until a field is another than it was; what it is then.
-    async fn changed(&self, field: &str, before: &str) -> String {
+    pub async fn changed(&self, field: &str, before: &str) -> String {
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             let now = self.meta(field).await;
@@ -75,9 +95,7 @@ impl World {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_instance_that_was_fenced_stands_by_until_its_successor_is_gone() {
-    let cluster = MockCluster::new(1).unwrap();
-    cluster.create_topic(topics::FACTS, 1, 1).unwrap();
-    let world = World { cluster, redis: TestRedis::start() };
+    let world = World::new();
     let facts = Facts::of("ramaiah");
     let first = world.start();
     let owner = world.changed("owner", "nil").await;
@@ -107,9 +125,7 @@ async fn an_instance_that_was_fenced_stands_by_until_its_successor_is_gone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_pulse_says_nothing_of_the_time_after_the_broker_was_gone() {
     const ENOUGH: Duration = Duration::from_millis(3500);
-    let cluster = MockCluster::new(1).unwrap();
-    cluster.create_topic(topics::FACTS, 1, 1).unwrap();
-    let world = World { cluster, redis: TestRedis::start() };
+    let world = World::new();
     let (stop, running) = world.start();
     let reader = BoardReader::new(&world.redis.url(), &Facts::of("ramaiah").workspace).unwrap();
     let mut connection = reader.connect().await.unwrap();

@@ -241,7 +241,7 @@ async fn a_write_that_nobody_waited_for_any_more_does_not_apply_a_batch_twice() 
     second.iter().for_each(|fact| feeder.log.append(fact));
     let batch = feeder.log.batch(&feeder.positions, 1000);
     // The Redis answers late, and the engine's patience ends before.
-    redis.command(&["CLIENT", "PAUSE", "700", "ALL"]).await;
+    redis.command(&["CLIENT", "PAUSE", "1500", "ALL"]).await;
     let given_up = tokio::time::timeout(std::time::Duration::from_millis(100), feeder.store.apply(&batch)).await;
     assert!(given_up.is_err(), "{given_up:?}");
     feeder.drain(1000).await.unwrap();
@@ -266,7 +266,7 @@ async fn a_busy_owner_is_taken_over_from() {
         panic!("never fenced");
     });
     let taken = Feeder::acquire(store(&redis.url(), "ramaiah"), log);
-    tokio::time::timeout(std::time::Duration::from_secs(10), taken).await.unwrap();
+    tokio::time::timeout(std::time::Duration::from_secs(60), taken).await.unwrap();
     let refused = busy.await.unwrap();
     assert!(matches!(refused, StoreError::Fenced { .. }), "{refused:?}");
 }

@@ -71,7 +71,7 @@ impl TestRedis {
     /// Waits until this very process answers on its port; `false` where it has ended, as the port was another's.
     fn answers(&mut self) -> bool {
         let own = format!("process_id:{}\r\n", self.child.id());
-        for _ in 0..400 {
+        for _ in 0..2400 {
             if self.child.try_wait().unwrap().is_some() {
                 return false;
             }
@@ -109,7 +109,11 @@ impl TestRedis {
 
     pub async fn command(&self, words: &[&str]) -> redis::Value {
         let client = redis::Client::open(self.url()).unwrap();
-        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        // By itself a client gives up after half a second, which a `SAVE` on a busy disk takes.
+        let patience = Some(Duration::from_secs(60));
+        let patient =
+            redis::AsyncConnectionConfig::new().set_connection_timeout(patience).set_response_timeout(patience);
+        let mut connection = client.get_multiplexed_async_connection_with_config(&patient).await.unwrap();
         let mut command = redis::cmd(words[0]);
         command.arg(&words[1..]);
         command.query_async(&mut connection).await.unwrap()
@@ -123,8 +127,13 @@ impl Drop for TestRedis {
     }
 }
 
+/// One that nobody has, below those from which the system gives ports to whoever asks for any: nobody is given it before it is
+/// taken, nor while who has it is started again.
 pub fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let any = uuid::Uuid::new_v4().as_u128() % 3_000;
+    let mut ports = (12_000..15_000).cycle().skip(usize::try_from(any).unwrap());
+    ports.find(free).unwrap()
 }
 
 /// Makes facts of one workspace. Times are seconds after `start`.

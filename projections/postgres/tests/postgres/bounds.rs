@@ -2,6 +2,7 @@
 
 use std::{cell::Cell, fmt::Debug, sync::Once};
 
+use helix_postgres::PostgresStore;
 use helix_schemas::{
     decision::Decision,
     fact::{AgentState, CallParty, Fact},
@@ -13,7 +14,7 @@ use tracing::{
     span,
 };
 
-use crate::story::{World, answered, inbound, missed_call, outbound, rang, state};
+use crate::story::{World, answered, inbound, missed_call, outbound, rang, registry, state};
 
 const AGENT: &str = "agent.one";
 const CALLER: &str = "919000000001";
@@ -160,6 +161,63 @@ async fn a_callers_many_missed_calls_are_not_read_for_one_more() {
     assert!(read_for(&mut world, back(end + 200, "again")).await < FEW);
     assert!(read_for(&mut world, missed_call(end + 100_000, "later", CALLER)).await < 2 * FEW);
     assert!(read_for(&mut world, back(end + 101_000, "later.back")).await < 2 * FEW);
+}
+
+/// Entries that the store reads of the indexes of calls and missed calls, and rows that it reads without one, to apply these.
+async fn looked_at_for(world: &mut World, facts: impl IntoIterator<Item = Fact>) -> i64 {
+    // A session of its own, so that what it counted can be had at once.
+    let own = helix_postgres::connect(&world.database.url(), 1).await.unwrap();
+    world.store = PostgresStore::new(own.clone(), registry(), world.codec.clone(), world.settings.clone());
+    world.acquire().await;
+    world.append(facts);
+    let before = counted(world).await;
+    world.drain().await;
+    own.execute("select pg_stat_force_next_flush()").await.unwrap();
+    let looked_at = counted(world).await - before;
+    assert!(looked_at > 0, "nothing was counted");
+    looked_at
+}
+
+async fn counted(world: &World) -> i64 {
+    let statement =
+        "select ((select sum(idx_tup_read) from pg_stat_user_indexes where relname in ('calls', 'missed_calls'))
+        + (select sum(seq_tup_read) from pg_stat_user_tables where relname in ('calls', 'missed_calls')))::bigint";
+    sqlx::query_scalar(statement).fetch_one(&world.pool).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_a_busy_caller_did_long_ago_is_not_looked_at() {
+    let mut world = World::new().await;
+    let party = |party: CallParty| CallParty { caller: Some(CALLER.to_owned()), ..party };
+    let back = |second: i64, call: String| {
+        let told = [
+            rang(second, &call, Some("b"), party(outbound())),
+            answered(second + 5, &call, Some("b"), party(outbound())),
+        ];
+        told.into_iter().chain([crate::story::ended(second + 60, &call, Some("b"), party(outbound()))])
+    };
+    // Each is called back before the next is missed: nothing is open. Some 43 lie in the window of a day.
+    let story = |number: i64| {
+        missed_call(number * 2_000, &format!("m{number}"), CALLER)
+            .into_iter()
+            .chain(back(number * 2_000 + 500, format!("b{number}")))
+    };
+    let end = HISTORY * 2_000;
+    let early = looked_at_for(&mut world, (0..100).flat_map(story)).await;
+    for part in [100..HISTORY / 2, HISTORY / 2..HISTORY] {
+        looked_at_for(&mut world, part.flat_map(story)).await;
+    }
+    assert!(early > 100, "the beginning of the story is looked at: {early}");
+    for (what, facts) in [
+        ("one more miss", missed_call(end, "n", CALLER)),
+        ("its callback", back(end + 500, "n.back".to_owned()).collect()),
+        ("a call that is answered, with nothing open", back(end + 1_000, "again".to_owned()).collect()),
+    ] {
+        let looked_at = looked_at_for(&mut world, facts).await;
+        println!("{what}: {looked_at}");
+        assert!(looked_at < 3 * 100, "{what}: {looked_at}");
+    }
+    world.agrees_with_the_fold().await;
 }
 
 #[tokio::test]

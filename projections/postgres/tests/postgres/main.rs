@@ -16,6 +16,7 @@ mod random;
 mod refused;
 mod server;
 mod sessions;
+mod settings;
 mod story;
 mod tenants;
 mod window;

@@ -1,5 +1,7 @@
 //! Coming from older versions of the schema.
 
+use std::collections::BTreeSet;
+
 use helix_runtime::{NextOffset, Store as _};
 use sqlx::{Executor as _, migrate::Migrator};
 
@@ -61,6 +63,66 @@ async fn a_database_of_version_1_is_emptied_and_filled_again_from_the_log() {
     world.acquire().await;
     world.tell(missed_call(0, "c1", "919000000001")).await;
     world.agrees_with_the_fold().await;
+}
+
+/// The indexes of the tables that callers are looked up in, without their names, which Postgres gives those of a generation that
+/// was made from another.
+async fn caller_indexes(database: &Database, schema: &str) -> BTreeSet<String> {
+    let statement = format!(
+        "select regexp_replace(indexdef, '^CREATE (UNIQUE )?INDEX \\S+ ON {schema}\\.', '\\1') from pg_indexes
+         where schemaname = '{schema}' and tablename in ('calls', 'missed_calls')"
+    );
+    let found: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
+        .fetch_all(&mut database.administrator().await)
+        .await
+        .unwrap();
+    found.into_iter().collect()
+}
+
+#[tokio::test]
+async fn a_database_of_version_4_keeps_its_rows_and_finds_callers_by_time_in_both_generations() {
+    let database = Database::empty().await;
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in [
+        ("0001_read_models.sql", include_str!("../../migrations/0001_read_models.sql")),
+        ("0002_generations.sql", include_str!("../../migrations/0002_generations.sql")),
+        ("0003_sidecars.sql", include_str!("../../migrations/0003_sidecars.sql")),
+        ("0004_books_by_time.sql", include_str!("../../migrations/0004_books_by_time.sql")),
+    ] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let mut owner = <sqlx::PgConnection as sqlx::Connection>::connect(&database.url()).await.unwrap();
+    owner.execute("set search_path = public").await.unwrap();
+    Migrator::new(folder.path()).await.unwrap().run(&mut owner).await.unwrap();
+    owner
+        .execute(
+            "create schema read_standby;
+             create table read_standby.calls (like read.calls including all);
+             create table read_standby.missed_calls (like read.missed_calls including all);
+             insert into read.calls (workspace_id, call_id, outcome, agent_ids, started_at, presumed, conflicts, caller_key)
+                 values ('ramaiah', 'old', 'missed', '{}', now(), false, '{}', '919000000001');
+             insert into helix.projection_progress values ('postgres', 'telephony.facts', 0, 7, 5)",
+        )
+        .await
+        .unwrap();
+    assert!(
+        caller_indexes(&database, "read_standby")
+            .await
+            .iter()
+            .any(|index| index.ends_with("(caller_key, workspace_id)"))
+    );
+    let pool = database.pool().await;
+    helix_postgres::migrate(&pool).await.unwrap();
+    let fresh = World::new().await;
+    let expected = caller_indexes(&fresh.database, "read").await;
+    assert!(expected.iter().any(|index| index.ends_with("(caller_key, workspace_id, started_at)")), "{expected:?}");
+    assert!(!expected.iter().any(|index| index.ends_with("(caller_key, workspace_id)")), "{expected:?}");
+    for schema in ["read", "read_standby"] {
+        assert_eq!(caller_indexes(&database, schema).await, expected, "{schema}");
+    }
+    let rows: i64 = sqlx::query_scalar("select count(*) from read.calls").fetch_one(&pool).await.unwrap();
+    let progress = helix_postgres::progress(&pool, TOPIC).await.unwrap();
+    assert_eq!((rows, progress[0].next_offset, progress[0].epoch), (1, 7, 5), "nothing is emptied");
 }
 
 #[tokio::test]

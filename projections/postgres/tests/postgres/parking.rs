@@ -1,6 +1,6 @@
 //! What cannot be applied is set aside with what follows of its key, listed, and applied again in order.
 
-use helix_postgres::{ParkedFilter, ProgressOf, UnparkError, parked, pause};
+use helix_postgres::{ParkedFilter, ProgressOf, UNPARK_PIECE, UnparkError, parked, pause};
 use helix_runtime::{Batch, Cause, NextOffset, Offset, Parked, Record, Slice, Store as _, StoreError};
 use helix_schemas::fact::{AgentState, Body, Fact};
 
@@ -104,7 +104,7 @@ async fn a_dry_run_shows_the_rows_that_would_change_and_changes_none() {
 #[tokio::test]
 async fn unparking_leaves_the_rows_as_if_nothing_had_ever_been_parked_and_fences_the_projector() {
     let (mut world, records) = parked_by_an_older_build().await;
-    let undone = world.store.unpark(TOPIC, b"ramaiah/agent.one", records[..1].to_vec(), false).await;
+    let undone = world.store.unpark(TOPIC, b"ramaiah/agent.one", records[1..].to_vec(), false).await;
     assert!(matches!(undone, Err(UnparkError::Moved)), "{undone:?}");
     let done = world.store.unpark(TOPIC, b"ramaiah/agent.one", records.clone(), false).await.unwrap();
     assert!(done.done);
@@ -120,6 +120,54 @@ async fn unparking_leaves_the_rows_as_if_nothing_had_ever_been_parked_and_fences
     assert!(matches!(fenced, Err(StoreError::Fenced { .. })), "{fenced:?}");
     world.acquire().await;
     world.drain().await;
+    world.agrees_with_the_fold().await;
+}
+
+#[tokio::test]
+async fn what_is_unparked_in_pieces_stays_in_order_and_parked_until_the_last_of_them() {
+    let (mut world, records) = parked_by_an_older_build().await;
+    let key = b"ramaiah/agent.one";
+    let done = world.store.unpark(TOPIC, key, records[..1].to_vec(), false).await.unwrap();
+    assert_eq!((done.facts, done.left), (1, 1));
+    assert_eq!(parked(&world.pool, &ParkedFilter::default()).await.unwrap().len(), 1);
+    // The projector comes back between two pieces: what follows of the key waits behind what is left.
+    let at = records[0].0;
+    let first = world.another_store().acquire(TOPIC, &[at]).await.unwrap().remove(0).parked;
+    assert_eq!(first.into_iter().collect::<Vec<_>>(), vec![("ramaiah/agent.one".into(), records[1].1.offset)]);
+    let done = world.store.unpark(TOPIC, key, records[1..].to_vec(), false).await.unwrap();
+    assert_eq!((done.facts, done.left), (1, 0));
+    world.acquire().await;
+    world.drain().await;
+    world.agrees_with_the_fold().await;
+}
+
+#[tokio::test]
+async fn a_dry_run_of_more_than_a_piece_shows_each_row_as_it_was_before_all_and_is_after_all() {
+    let mut world = World::new().await;
+    world.tell([state(0, "agent.one", AgentState::Ready, None)]).await;
+    let count = i64::try_from(UNPARK_PIECE).unwrap() + 10;
+    let word = |second: i64| if second % 2 == 0 { AgentState::Ready } else { AgentState::Paused };
+    let at = world.log.append(&state(1, "agent.one", word(1), None));
+    world.append((2..=count).map(|second| state(second, "agent.one", word(second), None)));
+    let records = world.log.between(at.0, NextOffset(at.1.0), world.log.end(at.0));
+    let batch = world.rest_with_parked(at, "an older build did not understand it");
+    world.apply(&batch).await.unwrap();
+    let records = of_key(&records, at.0, b"ramaiah/agent.one");
+    let before = world.snapshot().await;
+    let shown = world.store.unpark(TOPIC, b"ramaiah/agent.one", records.clone(), true).await.unwrap();
+    assert_eq!((shown.facts, shown.left), (records.len(), 0));
+    assert_eq!(world.snapshot().await.roots, before.roots);
+    let moment = |second: i64| helix_fold::row::Cell::At(crate::story::at(second)).to_json();
+    let of_agent = shown.changes.last().unwrap();
+    assert_eq!(of_agent.before.as_ref().unwrap()["since"], moment(0));
+    assert_eq!(of_agent.after.as_ref().unwrap()["since"], moment(count));
+    // The first interval ends, and the others are new: none is shown as it was in between.
+    let intervals = shown.changes.iter().filter(|row| row.table == "agent_intervals");
+    let (known, new): (Vec<_>, Vec<_>) = intervals.partition(|row| row.before.is_some());
+    assert_eq!((known.len(), new.len()), (1, records.len()));
+    for piece in records.chunks(UNPARK_PIECE) {
+        world.store.unpark(TOPIC, b"ramaiah/agent.one", piece.to_vec(), false).await.unwrap();
+    }
     world.agrees_with_the_fold().await;
 }
 

@@ -169,7 +169,7 @@ async fn in_random_cuts(world: &mut World, dice: &mut ChaCha8Rng) {
     }
 }
 
-fn seeds() -> Vec<u64> {
+pub fn seeds() -> Vec<u64> {
     match std::env::var("HELIX_SEED").ok().as_deref() {
         Some("fresh") => vec![Uuid::new_v4().as_u64_pair().0],
         Some(seed) => vec![seed.parse().unwrap()],

@@ -70,6 +70,15 @@ fn command(program: &Path, folder: &Path) -> Command {
     command
 }
 
+/// One that nobody has, below those from which the system gives ports to whoever asks for any: nobody is given it before it is
+/// taken.
+fn free_port() -> u16 {
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let any = uuid::Uuid::new_v4().as_u128() % 2_000;
+    let mut ports = (10_000..12_000).cycle().skip(usize::try_from(any).unwrap());
+    ports.find(free).unwrap()
+}
+
 fn start() -> Server {
     // Kept until the child removes it.
     let folder = tempfile::Builder::new().prefix("helix-postgres-").tempdir().unwrap().keep();
@@ -94,7 +103,7 @@ fn start() -> Server {
     // To look into it: settings of one's own, as for auto_explain. The log is in the folder until the tests end.
     let more = std::env::var("HELIX_POSTGRES_SETTINGS").unwrap_or_default();
     fs::write(folder.join("data/postgresql.conf"), format!("{SETTINGS}{more}\n")).unwrap();
-    let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let child = command(Path::new("/bin/sh"), &folder)
         .args(["-c", SERVE])
         .arg(programs.join("postgres"))
@@ -117,7 +126,7 @@ fn prepare(server: &Server, folder: &Path) {
             match PgConnection::connect(&server.url_of(ADMINISTRATOR, "postgres")).await {
                 Ok(connection) => break connection,
                 Err(error) => assert!(
-                    begun.elapsed() < Duration::from_secs(30),
+                    begun.elapsed() < Duration::from_secs(120),
                     "{error}\n{}",
                     fs::read_to_string(folder.join("log")).unwrap_or_default()
                 ),

@@ -193,6 +193,23 @@ fn a_batch_that_is_all_parked_still_moves_progress() {
 }
 
 #[test]
+fn a_batch_that_is_all_parked_is_made_smaller_where_it_takes_too_long() {
+    let mut held = held(&[7, 7, 7, 7]);
+    held.park(0, Offset(0), "bad".to_owned());
+    let parked = |held: &Held| held.cut(TOPIC).batch.parked();
+    for expected in [4, 2, 1] {
+        let batch = held.cut(TOPIC).batch;
+        assert_eq!((batch.len(), batch.parked()), (0, expected));
+        held.too_long(&batch);
+    }
+    assert!(held.slowed());
+    let batch = held.cut(TOPIC).batch;
+    assert_eq!((batch.parked(), batch.slices[0].to), (1, NextOffset(1)));
+    held.applied(&batch);
+    assert_eq!(parked(&held), 2, "and larger again where it does not");
+}
+
+#[test]
 fn an_earlier_record_of_a_parked_key_that_turns_out_to_be_poison_becomes_its_first() {
     let mut held = held(&[7, 8, 7, 7]);
     assert!(held.park(0, Offset(2), "late".to_owned()));

@@ -1,10 +1,11 @@
 //! Records flow once and in order, whatever the store and the group do.
 
-use std::time::{Duration, Instant};
-
 use helix_runtime::{EngineError, Membership};
 
-use crate::{store::Fault, world::World};
+use crate::{
+    store::Fault,
+    world::{PATIENCE, World},
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_record_is_applied_once_in_the_order_of_its_partition() {
@@ -96,7 +97,7 @@ async fn an_instance_that_was_fenced_stops_where_it_takes_every_partition() {
     world.all_applied().await;
     world.shared.raise_epochs();
     world.produce(8);
-    let ended = tokio::time::timeout(Duration::from_secs(20), old.ended).await.expect("it ends").expect("no panic");
+    let ended = tokio::time::timeout(PATIENCE, old.ended).await.expect("it ends").expect("no panic");
     assert!(matches!(ended, Err(EngineError::Store { .. })), "{ended:?}");
     assert_eq!(world.shared.count(), 8, "a fenced instance writes nothing");
 }
@@ -107,8 +108,7 @@ async fn leaving_does_not_wait_for_a_store_that_is_down() {
     world.shared.fail_acquire(usize::MAX);
     world.produce(8);
     let running = world.start(Membership::Group);
-    world.shared.asked(Duration::from_secs(20)).await;
-    let begun = Instant::now();
+    world.shared.asked(PATIENCE).await;
+    // The store never comes back: whoever waited for it would not end.
     running.stop().await.expect("a clean end");
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 }

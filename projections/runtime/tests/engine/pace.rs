@@ -45,6 +45,21 @@ async fn one_record_that_takes_too_long_is_tried_until_it_does_not_and_what_is_h
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_all_to_be_parked_is_parked_in_small_batches_too() {
+    let world = World::with(1);
+    world.shared.cannot_apply(["bad"], crate::store::Words::Poison);
+    let key = |value| (0, "two", value);
+    world.append(&[key("bad")]);
+    let running = world.start(Membership::All);
+    world.shared.passed(1, PATIENCE).await;
+    world.shared.in_time(Some(2));
+    world.append(&["a"; 9].map(key));
+    world.shared.passed(10, PATIENCE).await;
+    assert_eq!((world.shared.parked().len(), world.shared.count()), (10, 0));
+    running.stop().await.expect("a clean end");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_poison_record_is_found_and_parked_while_batches_are_kept_small() {
     for words in [crate::store::Words::Poison, crate::store::Words::Refused] {
         let world = World::with(1);

@@ -108,7 +108,7 @@ impl Shared {
         self.touch();
     }
 
-    /// From now on a batch with more records takes too long; `None`: none does.
+    /// From now on a batch with more records, to apply or to park, takes too long; `None`: none does.
     pub fn in_time(&self, records: Option<usize>) {
         self.state().in_time = records;
     }
@@ -349,7 +349,7 @@ impl Store for Memory {
             changed.changed().await.map_err(StoreError::unavailable)?;
         }
         let mut state = self.shared.state();
-        if state.in_time.is_some_and(|most| batch.len() > most) {
+        if state.in_time.is_some_and(|most| batch.len() + batch.parked() > most) {
             return Err(StoreError::too_long("injected"));
         }
         let fault = state.faults.pop_front();

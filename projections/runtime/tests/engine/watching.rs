@@ -29,7 +29,7 @@ async fn a_lag_is_unknown_until_the_broker_has_told_the_logs_end() {
     assert_eq!(running.status.lag(0), None);
     world.cluster.clear_request_errors(RDKafkaApiKey::ListOffsets);
     running.until("it is known", |status| status.lag(0).is_some_and(|lag| lag.facts == 40)).await;
-    assert_eq!(running.status.trouble(), None);
+    running.until("it is well", |status| status.trouble().is_none()).await;
     world.shared.pause(false);
     world.all_applied().await;
     running.stop().await.expect("a clean end");

@@ -51,7 +51,7 @@ impl World {
                 .map_err(|(error, _)| error)
                 .expect("room in the queue");
         }
-        producer.flush(Duration::from_secs(10)).expect("everything acknowledged");
+        producer.flush(PATIENCE).expect("everything acknowledged");
     }
 
     /// Appends records to every partition in turn; their values are consecutive numbers a partition.
@@ -106,7 +106,7 @@ pub struct Running {
 impl Running {
     pub async fn stop(self) -> Result<(), EngineError> {
         self.stop.send(()).expect("the engine still runs");
-        tokio::time::timeout(Duration::from_secs(20), self.ended).await.expect("it leaves in time").expect("no panic")
+        tokio::time::timeout(PATIENCE, self.ended).await.expect("it leaves in time").expect("no panic")
     }
 
     /// Waits until it ends by itself, and why.

@@ -54,7 +54,7 @@ fn facts(connection: &[(String, String)], wanted: usize) -> Vec<(String, Fact)> 
         settings.set("group.id", "reader").set("auto.offset.reset", "earliest").create().unwrap();
     consumer.subscribe(&[topics::FACTS]).unwrap();
     let mut facts = Vec::new();
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(120);
     while facts.len() < wanted {
         assert!(Instant::now() < deadline, "{} facts of {wanted} in time", facts.len());
         // Nothing, too, where the client had other work than records.
@@ -128,7 +128,7 @@ async fn the_engine_reads_decides_and_reads_back() {
     let (word, _) = Decision::of(decision).unwrap();
     assert_eq!((word, decision.key()), (Decision::WrapUpExpired, "w/a".to_owned()));
     // It has read its own decision back: the timer is struck out.
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(120);
     loop {
         let open: i64 = sqlx::query_scalar("select count(*) from automation.timers where decision = 'WrapUpExpired'")
             .fetch_one(&database.pool)

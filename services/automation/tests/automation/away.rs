@@ -31,7 +31,7 @@ async fn a_frozen_instance_with_an_open_transaction_holds_its_partitions_for_sec
     // Another takes over, and asks as the engine does.
     let pool = helix_automation::connect(&database.url(), 4).await.unwrap();
     let mut second = AutomationStore::new(pool, (None, codec()), AllBounds(BTreeMap::new()), Arc::new(log.clone()));
-    let patience = Duration::from_secs(30);
+    let patience = Duration::from_secs(120);
     let acquired = tokio::time::timeout(patience, second.acquire(topics::FACTS, &ALL)).await;
     let positions = acquired.expect("the engine waits no longer").unwrap();
     assert!(positions.iter().all(|position| position.next_offset.0 < 1000), "{positions:?}");
@@ -83,6 +83,124 @@ async fn a_call_is_not_decided_while_another_instance_has_not_read_its_part() {
     assert_eq!(log.told(), [], "it was answered");
     second.look(4 * HOUR + 600).await;
     assert_eq!(log.told(), [("CallPresumedEnded".to_owned(), 4 * HOUR + 600)]);
+}
+
+#[tokio::test]
+async fn a_database_whose_clock_was_set_back_holds_nothing_up_and_vouches_for_nobody() {
+    let (database, log) = (Database::new().await, Log::default());
+    let story = Story::of("w");
+    let ([one, other], mine, theirs) = two_agents();
+    log.put(&story.state(&one, 0, AgentState::WrapUp));
+    log.put(&story.rang("c", Some(&one), 0));
+    let mut first = Instance::start(&database, &log, &mine).await;
+    let mut second = Instance::start(&database, &log, &theirs).await;
+    first.catch_up(10).await;
+    second.catch_up(10).await;
+    first.look(10).await;
+    second.look(10).await;
+    // What was noted before is hours ahead now.
+    for noted in ["automation.timers set set_at", "automation.progress set read_at"] {
+        let update = format!("update {noted} = now() + interval '5 hours'");
+        sqlx::query(sqlx::AssertSqlSafe(update)).execute(&database.pool).await.unwrap();
+    }
+    log.put(&story.answered("c", &other, 600));
+    first.look(HOUR + 1).await;
+    assert_eq!(log.told(), [("WrapUpExpired".to_owned(), 30)], "who has the other part may be away for hours");
+    second.catch_up(10).await;
+    second.look(HOUR + 1).await;
+    first.look(4 * HOUR + 599).await;
+    assert!(log.told().iter().all(|(decision, _)| decision != "CallPresumedEnded"), "it was answered");
+    second.look(4 * HOUR + 600).await;
+    assert!(log.told().contains(&("CallPresumedEnded".to_owned(), 4 * HOUR + 600)));
+}
+
+#[tokio::test]
+async fn a_clock_of_ours_that_is_set_back_decides_nothing_before_its_time_and_nothing_twice() {
+    let (database, log) = (Database::new().await, Log::default());
+    wrap_up(&log);
+    let mut instance = Instance::start(&database, &log, &ALL).await;
+    instance.catch_up(10).await;
+    for second in [89, -5 * HOUR, 89] {
+        instance.look(second).await;
+        assert_eq!(log.told(), [], "at {second}");
+    }
+    instance.look(90).await;
+    instance.look(-5 * HOUR).await;
+    instance.catch_up(10).await;
+    for second in [0, 91, 4 * HOUR - 1] {
+        instance.look(second).await;
+    }
+    assert_eq!(log.told(), [("WrapUpExpired".to_owned(), 90)]);
+}
+
+#[tokio::test]
+async fn a_clock_of_ours_that_is_set_ahead_decides_what_the_next_word_takes_back() {
+    let (database, log) = (Database::new().await, Log::default());
+    wrap_up(&log);
+    let mut instance = Instance::start(&database, &log, &ALL).await;
+    instance.catch_up(10).await;
+    // Five hours too many: a silence that has not been yet.
+    instance.look(5 * HOUR).await;
+    instance.catch_up(10).await;
+    assert_eq!(log.told().len(), 2, "{:?}", log.told());
+    let ready = Story::of("w").state("a", 80, AgentState::Ready);
+    log.put(&ready);
+    instance.look(81).await;
+    instance.catch_up(10).await;
+    let (with, board) = crate::late::folded(&log.facts());
+    let provider: Vec<_> = log.facts().into_iter().filter(|fact| fact.provider == "ozonetel").collect();
+    let (without, meant) = crate::late::folded(&provider);
+    assert_eq!(
+        (with.rows().root(), with.rows().len(), board.root()),
+        (without.rows().root(), without.rows().len(), meant.root())
+    );
+    // And the silence that does come is decided.
+    instance.look(4 * HOUR + 80).await;
+    assert!(log.told().contains(&("AgentPresumedOffline".to_owned(), 4 * HOUR + 80)), "{:?}", log.told());
+}
+
+#[tokio::test]
+async fn a_state_of_a_century_ago_or_of_tomorrow_keeps_nobody_from_being_judged_today() {
+    let (database, log) = (Database::new().await, Log::default());
+    let story = Story::of("w");
+    let century = -100 * 365 * 24 * HOUR;
+    // Received today, both of them.
+    for second in [century, 20 * HOUR] {
+        let mut odd = story.state("a", second, AgentState::Ready);
+        odd.received_at = crate::story::ours(0);
+        log.put(&odd);
+    }
+    log.put(&story.state("a", 0, AgentState::OnCall));
+    log.put(&story.state("a", 60, AgentState::WrapUp));
+    let mut instance = Instance::start(&database, &log, &ALL).await;
+    instance.catch_up(1).await;
+    for second in [30, 89, 90, 91, 4 * HOUR + 61] {
+        instance.look(second).await;
+        instance.catch_up(1).await;
+    }
+    let today = log.told().into_iter().filter(|(_, second)| *second >= 0).collect::<Vec<_>>();
+    let expected = [("AgentPresumedOffline".to_owned(), 60 + 4 * HOUR), ("WrapUpExpired".to_owned(), 90)];
+    assert_eq!(today, expected);
+    assert!(log.told().len() <= 3, "a silence of a century is decided once: {:?}", log.told());
+}
+
+#[tokio::test]
+async fn a_workspace_that_is_configured_no_more_is_left_alone_and_one_that_is_again_is_judged_from_its_next_word() {
+    let (database, log) = (Database::new().await, Log::default());
+    wrap_up(&log);
+    let mut instance = Instance::start(&database, &log, &ALL).await;
+    instance.catch_up(10).await;
+    let pool = database.pool.clone();
+    let gone = AllBounds(BTreeMap::new());
+    let mut other = AutomationStore::new(pool, (None, codec()), gone, Arc::new(log.clone()));
+    other.acquire(topics::FACTS, &ALL).await.unwrap();
+    other.beat(Some(Lag::default())).await.unwrap();
+    assert_eq!(log.told(), []);
+    let mut again = Instance::start(&database, &log, &ALL).await;
+    log.put(&Story::of("w").rang("c", Some("a"), 70));
+    again.catch_up(10).await;
+    again.look(90).await;
+    assert_eq!(log.told(), [("WrapUpExpired".to_owned(), 90)]);
 }
 
 #[tokio::test]

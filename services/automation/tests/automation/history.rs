@@ -22,13 +22,13 @@ const AGENTS: [&str; 3] = ["agent.one", "agent.two", "agent.three"];
 
 /// A fact, and the second at which it reached us.
 #[derive(Clone)]
-struct Delivery {
-    fact: Fact,
-    second: i64,
+pub struct Delivery {
+    pub fact: Fact,
+    pub second: i64,
 }
 
 /// A day and a half of three agents and their calls, in the order of arrival.
-fn history(random: &mut ChaCha8Rng) -> Vec<Delivery> {
+pub fn history(random: &mut ChaCha8Rng) -> Vec<Delivery> {
     let story = Story::of("w");
     let mut facts: Vec<Fact> = Vec::new();
     let mut calls = 0;
@@ -95,9 +95,9 @@ fn call(random: &mut ChaCha8Rng, story: &Story, facts: &mut Vec<Fact>, agent: &s
 }
 
 /// What is decided, of whom, from when on, resting on what.
-type Held = (Decision, String, i64, FactId);
+pub type Held = (Decision, String, i64, FactId);
 
-fn held(fact: &Fact) -> Held {
+pub fn held(fact: &Fact) -> Held {
     let (decision, decided) = Decision::of(fact).unwrap();
     let subject = if decision.is_of_call() {
         fact.call.as_ref().unwrap().as_str()
@@ -107,7 +107,7 @@ fn held(fact: &Fact) -> Held {
     (decision, subject.to_owned(), fact.occurred_at.millis(), decided.rests_on().unwrap())
 }
 
-fn state_of(fact: &Fact) -> Option<AgentState> {
+pub fn state_of(fact: &Fact) -> Option<AgentState> {
     if let Body::AgentStateChanged(changed) = &fact.body { Some(changed.state.0) } else { None }
 }
 
@@ -246,7 +246,7 @@ fn presumed_ended(
 }
 
 /// Whether nothing in these facts contradicts a decision: what the folds ask (docs/rules.md).
-fn holds(decision: &Held, facts: &[Fact]) -> bool {
+pub fn holds(decision: &Held, facts: &[Fact]) -> bool {
     let (kind, subject, effective, rests_on) = decision;
     if kind.is_of_call() {
         let mut of_call = facts.iter().filter(|fact| fact.call.as_ref().is_some_and(|call| call.as_str() == subject));
@@ -272,7 +272,7 @@ fn holds(decision: &Held, facts: &[Fact]) -> bool {
     last.is_some_and(|(_, fact)| fact.id == *rests_on)
 }
 
-fn bounds_of(random: &mut ChaCha8Rng) -> Bounds {
+pub fn bounds_of(random: &mut ChaCha8Rng) -> Bounds {
     let mut one_of = |choices: &[i64]| choices[random.random_range(0..choices.len())];
     Bounds {
         wrap_up_seconds: one_of(&[0, 30, 30, 1_500]),
@@ -286,7 +286,7 @@ fn bounds_of(random: &mut ChaCha8Rng) -> Bounds {
 }
 
 /// Plays deliveries: batches are cut at random, and the clock is looked at between deliveries with this chance and at the end.
-fn play(deliveries: &[Delivery], bounds: Bounds, looks: f64, until: i64, random: &mut ChaCha8Rng) -> Vec<Made> {
+pub fn play(deliveries: &[Delivery], bounds: Bounds, looks: f64, until: i64, random: &mut ChaCha8Rng) -> Vec<Made> {
     let workspace = deliveries[0].fact.workspace.clone();
     let mut machine = Machine::new(&workspace, bounds);
     for (place, delivery) in deliveries.iter().enumerate() {
@@ -313,9 +313,9 @@ fn all_held(made: &[Made]) -> BTreeSet<Held> {
     made.iter().map(|made| held(&made.fact)).collect()
 }
 
-const UNTIL: i64 = 250_000;
+pub const UNTIL: i64 = 250_000;
 
-fn facts_of(deliveries: &[Delivery]) -> Vec<Fact> {
+pub fn facts_of(deliveries: &[Delivery]) -> Vec<Fact> {
     deliveries.iter().map(|delivery| delivery.fact.clone()).collect()
 }
 

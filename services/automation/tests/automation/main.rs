@@ -7,6 +7,7 @@ mod append;
 mod away;
 mod growth;
 mod history;
+mod late;
 mod machine;
 mod postgres;
 mod rules;

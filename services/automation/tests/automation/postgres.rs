@@ -62,6 +62,14 @@ fn command(program: &Path, folder: &Path) -> Command {
     command
 }
 
+/// One that nobody has, below those from which the system gives ports to whoever asks for any: nobody is given it before it is
+/// taken.
+fn free_port() -> u16 {
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let mut ports = (10_000..12_000).cycle().skip(usize::from(rand::random::<u16>() % 2_000));
+    ports.find(free).unwrap()
+}
+
 impl Cluster {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -75,7 +83,7 @@ impl Cluster {
             .status()
             .unwrap();
         assert!(made.success(), "initdb");
-        let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let postmaster = command(&programs().join("postgres"), folder.path())
             .arg("-D")
             .arg(&data)
@@ -91,7 +99,7 @@ impl Cluster {
     }
 
     async fn administrator(&self) -> PgConnection {
-        for _ in 0..600 {
+        for _ in 0..4800 {
             if let Ok(connection) = PgConnection::connect(&self.url("admin", "postgres")).await {
                 return connection;
             }

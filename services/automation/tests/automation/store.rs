@@ -52,6 +52,13 @@ impl Log {
         records.push(record(fact, offset));
     }
 
+    /// All there is, a partition after the other.
+    pub fn facts(&self) -> Vec<Fact> {
+        let partitions = self.partitions.lock().unwrap();
+        let records = partitions.values().flatten();
+        records.map(|record| codec().decode(&record.value).unwrap()).collect()
+    }
+
     pub fn appended(&self) -> Vec<Fact> {
         self.appended.lock().unwrap().clone()
     }

@@ -17,7 +17,7 @@ use sqlx::Executor as _;
 
 use crate::{
     failure::Failure,
-    projection::generations::{refused_swap, show_columns, tell_rebuilt},
+    projection::generations::{refused_swap, show_columns, show_root, tell_rebuilt},
     replay::{blocking, pool, tell},
     setup::clickhouse_options,
 };
@@ -121,8 +121,7 @@ fn tell_json(found: &Diff, facts: &BTreeMap<Place, Evidence>) -> Result<(), Fail
 
 fn show(found: &Diff, facts: &BTreeMap<Place, Evidence>) {
     for root in &found.roots {
-        let word = if root.equal { "roots meet" } else { "ROOTS DIFFER" };
-        println!("{:<16} {} facts live, {} standby, {word}", root.workspace, root.live_rows, root.standby_rows);
+        show_root(&root.workspace, "facts", (root.live_rows, root.standby_rows), root.equal);
     }
     if found.differing > 0 {
         println!("  facts: {} differ", found.differing);

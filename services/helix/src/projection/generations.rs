@@ -1,6 +1,6 @@
 //! Generations of the Postgres rows: built beside the live ones, compared, exchanged.
 
-use std::{collections::BTreeSet, process::ExitCode, sync::Arc};
+use std::{collections::BTreeSet, fmt::Display, process::ExitCode, sync::Arc};
 
 use helix_kit::config::Config;
 use helix_postgres::{AllSettings, Generations, RowDiff};
@@ -75,8 +75,7 @@ pub(super) async fn diff(config: &Config, limit: usize, as_json: bool) -> Result
         }))?;
     } else {
         for root in &found.roots {
-            let word = if root.equal { "roots meet" } else { "ROOTS DIFFER" };
-            println!("{:<16} {} rows live, {} standby, {word}", root.workspace, root.live_rows, root.standby_rows);
+            show_root(&root.workspace, "rows", (root.live_rows, root.standby_rows), root.equal);
         }
         for table in found.tables.iter().filter(|table| table.differing > 0) {
             println!(
@@ -92,6 +91,17 @@ pub(super) async fn diff(config: &Config, limit: usize, as_json: bool) -> Result
 fn show(row: &RowDiff, facts: &[Evidence]) {
     println!("  {} {} {}", row.table, row.workspace, row.key);
     show_columns(&row.columns, row.live.as_ref(), row.standby.as_ref());
+    show_evidence(facts);
+}
+
+/// Whether the roots of a workspace meet, and of how many rows they are.
+pub(super) fn show_root(workspace: &str, what: &str, (live, standby): (impl Display, impl Display), equal: bool) {
+    let word = if equal { "roots meet" } else { "ROOTS DIFFER" };
+    println!("{workspace:<16} {live} {what} live, {standby} standby, {word}");
+}
+
+/// The facts behind a row.
+pub(super) fn show_evidence(facts: &[Evidence]) {
     for fact in facts {
         println!("    {} {} at {}/{}/{}", fact.occurred_at, fact.kind, fact.topic, fact.partition, fact.offset);
     }

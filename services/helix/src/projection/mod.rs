@@ -2,12 +2,14 @@
 
 mod clickhouse;
 mod generations;
+mod live;
 mod parked;
+mod unparking;
 
-use std::{path::Path, process::ExitCode};
+use std::{collections::BTreeMap, path::Path, process::ExitCode};
 
 use helix_kit::config::Config;
-use helix_postgres::{PROJECTION, STANDBY_PROJECTION};
+use helix_postgres::{AllSettings, Generation, OtherSetting, PROJECTION, STANDBY_PROJECTION};
 use helix_replay::log::FactLog;
 use helix_runtime::{ParkedEntry, Position, fill::StandbyState};
 use helix_schemas::{names::WorkspaceId, scope::Scope, topics};
@@ -18,7 +20,7 @@ use crate::{
     cli::{Projection, ProjectionVerb},
     failure::Failure,
     replay::{blocking, pool, slug, tell},
-    setup::{clickhouse_options, load},
+    setup::{clickhouse_options, load, settings},
     table::{Column, Table},
 };
 
@@ -26,36 +28,36 @@ pub(crate) async fn projection(config: Option<&Path>, verb: ProjectionVerb) -> R
     let config = load(config)?;
     match verb {
         ProjectionVerb::List { json } => list(&config, json).await,
-        ProjectionVerb::Rebuild { projection: Projection::Live, workspace, json: _, cut_over: _ } => {
-            boards_anew(&config, workspace.as_deref()).await
-        }
         ProjectionVerb::Rebuild { projection, workspace, cut_over, json } => {
             let scope = Scope::from(workspace.as_deref().map(slug).transpose()?);
             match rows_of(projection, "rebuild")? {
                 Rows::Postgres => generations::build(&config, scope, cut_over, json).await,
                 Rows::Clickhouse => clickhouse::alone(&config, clickhouse::build(&config, scope, cut_over, json)).await,
+                Rows::Live => live::build(&config, &scope, cut_over, json).await,
             }
         }
-        ProjectionVerb::Diff { projection, limit, json } => match rows_of(projection, "diff")? {
-            Rows::Postgres => generations::diff(&config, limit, json).await,
-            Rows::Clickhouse => clickhouse::alone(&config, clickhouse::diff(&config, limit, json)).await,
-        },
-        ProjectionVerb::CutOver { projection, json } => match rows_of(projection, "cut-over")? {
-            Rows::Postgres => generations::swap(&config, StandbyState::Filling, json).await,
-            Rows::Clickhouse => {
-                clickhouse::alone(&config, clickhouse::swap(&config, StandbyState::Filling, json)).await
+        ProjectionVerb::Diff { projection, workspace, limit, json } => {
+            match of_one_board(projection, "diff", workspace.as_deref())? {
+                (Rows::Postgres, _) => generations::diff(&config, limit, json).await,
+                (Rows::Clickhouse, _) => clickhouse::alone(&config, clickhouse::diff(&config, limit, json)).await,
+                (Rows::Live, scope) => live::diff(&config, &scope, limit, json).await,
             }
-        },
-        ProjectionVerb::CutBack { projection, json } => match rows_of(projection, "cut-back")? {
-            Rows::Postgres => generations::swap(&config, StandbyState::Previous, json).await,
-            Rows::Clickhouse => {
-                clickhouse::alone(&config, clickhouse::swap(&config, StandbyState::Previous, json)).await
+        }
+        ProjectionVerb::CutOver { projection, workspace, json } => {
+            swap(&config, of_one_board(projection, "cut-over", workspace.as_deref())?, StandbyState::Filling, json)
+                .await
+        }
+        ProjectionVerb::CutBack { projection, workspace, json } => {
+            swap(&config, of_one_board(projection, "cut-back", workspace.as_deref())?, StandbyState::Previous, json)
+                .await
+        }
+        ProjectionVerb::Discard { projection, workspace } => {
+            match of_one_board(projection, "discard", workspace.as_deref())? {
+                (Rows::Postgres, _) => generations::discard(&config).await,
+                (Rows::Clickhouse, _) => clickhouse::alone(&config, clickhouse::discard(&config)).await,
+                (Rows::Live, scope) => live::discard(&config, &scope).await,
             }
-        },
-        ProjectionVerb::Discard { projection } => match rows_of(projection, "discard")? {
-            Rows::Postgres => generations::discard(&config).await,
-            Rows::Clickhouse => clickhouse::alone(&config, clickhouse::discard(&config)).await,
-        },
+        }
         ProjectionVerb::Parked { projection, workspace, key, json } => {
             let workspace = workspace.as_deref().map(slug).transpose()?;
             let filter = parked::Filter { projection, workspace, key };
@@ -64,8 +66,21 @@ pub(crate) async fn projection(config: Option<&Path>, verb: ProjectionVerb) -> R
         ProjectionVerb::Unpark { projection, key, dry_run, json } => {
             parked::unpark(&config, projection, &key, dry_run, json).await
         }
-        ProjectionVerb::Pause { projection } => pause(&config, &projection, true).await,
-        ProjectionVerb::Resume { projection } => pause(&config, &projection, false).await,
+        ProjectionVerb::Pause { projection, workspace } => pause(&config, &projection, workspace, true).await,
+        ProjectionVerb::Resume { projection, workspace } => pause(&config, &projection, workspace, false).await,
+    }
+}
+
+async fn swap(
+    config: &Config,
+    (rows, scope): (Rows, Scope),
+    wanted: StandbyState,
+    as_json: bool,
+) -> Result<ExitCode, Failure> {
+    match rows {
+        Rows::Postgres => generations::swap(config, wanted, as_json).await,
+        Rows::Clickhouse => clickhouse::alone(config, clickhouse::swap(config, wanted, as_json)).await,
+        Rows::Live => live::swap(config, &scope, wanted, as_json).await,
     }
 }
 
@@ -73,15 +88,27 @@ pub(crate) async fn projection(config: Option<&Path>, verb: ProjectionVerb) -> R
 enum Rows {
     Postgres,
     Clickhouse,
+    Live,
 }
 
 fn rows_of(projection: Projection, verb: &str) -> Result<Rows, Failure> {
     match projection {
         Projection::Postgres => Ok(Rows::Postgres),
         Projection::Clickhouse => Ok(Rows::Clickhouse),
-        Projection::Live | Projection::Forward => {
-            Err(Failure::usage(format!("{verb} takes the projection postgres or clickhouse")))
-        }
+        Projection::Live => Ok(Rows::Live),
+        Projection::Forward => Err(Failure::usage(format!("{verb} takes the projection postgres, clickhouse or live"))),
+    }
+}
+
+/// Boards have a standby each; all others have one, whose scope is known from its rebuild.
+fn of_one_board(projection: Projection, verb: &str, workspace: Option<&str>) -> Result<(Rows, Scope), Failure> {
+    let rows = rows_of(projection, verb)?;
+    let scope = Scope::from(workspace.map(slug).transpose()?);
+    match (&rows, &scope) {
+        (Rows::Postgres | Rows::Clickhouse, Scope::Workspace(_)) => Err(Failure::usage(format!(
+            "{verb} takes a workspace for live alone: the others' standby has its own scope"
+        ))),
+        (Rows::Live, _) | (_, Scope::All) => Ok((rows, scope)),
     }
 }
 
@@ -95,6 +122,12 @@ fn postgres_fault(error: helix_postgres::PostgresError) -> Failure {
 #[allow(clippy::needless_pass_by_value)]
 fn clickhouse_unreachable(error: helix_clickhouse::ClickHouseError) -> Failure {
     Failure::unreachable("clickhouse", &error)
+}
+
+/// By value, for the same reason.
+#[allow(clippy::needless_pass_by_value)]
+fn redis_unreachable(error: helix_live::ReadError) -> Failure {
+    Failure::unreachable("the workspace's Redis", &error)
 }
 
 /// The workspaces whose boards are asked for: all where none is named.
@@ -111,15 +144,6 @@ fn boards(config: &Config, only: Option<&str>) -> Result<Vec<(WorkspaceId, Strin
     }
 }
 
-async fn boards_anew(config: &Config, only: Option<&str>) -> Result<ExitCode, Failure> {
-    for (workspace, url) in boards(config, only)? {
-        let reset = helix_live::reset(&url, &workspace).await;
-        reset.map_err(|error| Failure::unreachable("the workspace's Redis", &error))?;
-        println!("the board of {workspace} is made anew from the log by its projector; until then it shows less");
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
 #[derive(Serialize)]
 struct Standing {
     projection: String,
@@ -132,6 +156,9 @@ struct Standing {
     epoch: Option<i64>,
     parked: usize,
     paused: bool,
+    /// What workspaces have configured otherwise than their rows were made with, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    other_settings: BTreeMap<String, Vec<String>>,
 }
 
 /// Where a projection stands in one partition: next offset, epoch.
@@ -148,14 +175,13 @@ async fn list(config: &Config, as_json: bool) -> Result<ExitCode, Failure> {
     }
     let mut held: Vec<(String, Vec<At>)> = in_postgres(config, &pool).await?;
     held.extend(in_clickhouse(config).await?);
-    for (workspace, url) in boards(config, None)? {
-        let stored = helix_live::audit::stored_board(&url, &workspace, topics::FACTS).await;
-        let stored = stored.map_err(|error| Failure::unreachable("the workspace's Redis", &error))?;
-        held.push((
-            format!("live:{workspace}"),
-            stored.progress.into_iter().map(|(id, next)| (id, next, None)).collect(),
-        ));
+    for (name, at, is_paused) in live::standings(config).await? {
+        if is_paused {
+            paused.insert(name.clone());
+        }
+        held.push((name, at));
     }
+    let others = other_settings(config, &pool).await?;
     let mut standings: Vec<Standing> = Vec::new();
     for (projection, places) in held {
         for (partition, next_offset, epoch) in places {
@@ -170,6 +196,7 @@ async fn list(config: &Config, as_json: bool) -> Result<ExitCode, Failure> {
                 epoch,
                 parked: parked.iter().filter(here).count(),
                 paused: paused.contains(&projection),
+                other_settings: if projection == PROJECTION { others.clone() } else { BTreeMap::new() },
                 projection: projection.clone(),
             });
         }
@@ -178,8 +205,23 @@ async fn list(config: &Config, as_json: bool) -> Result<ExitCode, Failure> {
         tell(&standings)?;
     } else {
         print!("{}", table(standings));
+        for (workspace, names) in &others {
+            println!(
+                "{PROJECTION}: the rows of {workspace} were made with other settings: {}; \
+                 run `helix projection rebuild {PROJECTION} --workspace {workspace} --cut-over`",
+                names.join(", ")
+            );
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What workspaces have configured otherwise than their rows in Postgres were made with (docs/decisions/0025).
+async fn other_settings(config: &Config, pool: &PgPool) -> Result<BTreeMap<String, Vec<String>>, Failure> {
+    let configured = AllSettings(settings(config)?);
+    let found = helix_postgres::other_settings(pool, Generation::Live, &configured).await.map_err(postgres_fault)?;
+    let names = |others: Vec<OtherSetting>| others.into_iter().map(|other| other.name).collect();
+    Ok(found.into_iter().map(|(workspace, others)| (workspace.to_string(), names(others))).collect())
 }
 
 fn table(standings: Vec<Standing>) -> Table {
@@ -235,7 +277,18 @@ async fn in_clickhouse(config: &Config) -> Result<Vec<(String, Vec<At>)>, Failur
     Ok(both.filter_map(|(name, of)| Some((name.to_owned(), of?.positions.into_values().map(at).collect()))).collect())
 }
 
-async fn pause(config: &Config, projection: &str, paused: bool) -> Result<ExitCode, Failure> {
+async fn pause(
+    config: &Config,
+    projection: &str,
+    workspace: Option<String>,
+    paused: bool,
+) -> Result<ExitCode, Failure> {
+    if let Some(scope) = live::named(projection, workspace.as_deref())? {
+        return live::pause(config, &scope, paused).await;
+    }
+    if workspace.is_some() {
+        return Err(Failure::usage("a workspace is taken for live alone: a receiver is named `forward:<slug>`"));
+    }
     if projection == helix_clickhouse::PROJECTION {
         let told = helix_clickhouse::pause(&clickhouse_options(config), paused).await;
         told.map_err(clickhouse_unreachable)?;
@@ -244,11 +297,15 @@ async fn pause(config: &Config, projection: &str, paused: bool) -> Result<ExitCo
         let known = in_postgres(config, &pool).await?;
         let mut names: Vec<&str> = known.iter().map(|(name, _)| name.as_str()).collect();
         if !names.contains(&projection) {
-            names.push(helix_clickhouse::PROJECTION);
+            names.extend([helix_clickhouse::PROJECTION, live::PROJECTION]);
             return Err(Failure::usage(format!("these can be paused: {}", names.join(", "))));
         }
         helix_postgres::pause(&pool, projection, paused).await.map_err(postgres_fault)?;
     }
-    println!("{projection} {}", if paused { "is told to pause" } else { "goes on" });
+    tell_paused(projection, paused);
     Ok(ExitCode::SUCCESS)
+}
+
+fn tell_paused(projection: &str, paused: bool) {
+    println!("{projection} {}", if paused { "is told to pause" } else { "goes on" });
 }

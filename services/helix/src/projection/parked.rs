@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use chrono::DateTime;
 use helix_clickhouse::Unpark;
 use helix_kit::config::Config;
-use helix_postgres::{AllSettings, ParkedFilter, PostgresStore};
+use helix_postgres::ParkedFilter;
 use helix_replay::log::FactLog;
 use helix_runtime::{Cause, ParkedEntry, Record};
 use helix_schemas::{codec::Codec, fact::Fact, key::workspace_of_key, names::WorkspaceId, registry::Registry, topics};
@@ -14,9 +14,11 @@ use serde_json::{Value, json};
 use crate::{
     cli::Projection,
     failure::Failure,
-    projection::{boards, clickhouse::alone, clickhouse_unreachable, postgres_fault},
+    projection::{
+        boards, clickhouse::alone, clickhouse_unreachable, live, postgres_fault, redis_unreachable, unparking,
+    },
     replay::{blocking, pool, tell},
-    setup::{clickhouse_options, settings},
+    setup::clickhouse_options,
     table::{Column, Table},
 };
 
@@ -43,10 +45,11 @@ pub(super) async fn all(config: &Config) -> Result<Vec<ParkedEntry>, Failure> {
     entries.extend(helix_clickhouse::parked(&options).await.map_err(clickhouse_unreachable)?);
     entries.extend(helix_clickhouse::parked_standby(&options).await.map_err(clickhouse_unreachable)?);
     for (workspace, url) in boards(config, None)? {
-        let of_board = helix_live::parked(&url, &workspace).await;
-        let of_board = of_board.map_err(|error| Failure::unreachable("the workspace's Redis", &error))?;
-        let named = |entry: ParkedEntry| ParkedEntry { projection: format!("live:{workspace}"), ..entry };
-        entries.extend(of_board.into_iter().map(named));
+        let of_board = helix_live::parked(&url, &workspace).await.map_err(redis_unreachable)?;
+        let beside = helix_live::parked_standby(&url, &workspace).await.map_err(redis_unreachable)?;
+        for (name, of) in [(live::name(&workspace), of_board), (live::standby_name(&workspace), beside)] {
+            entries.extend(of.into_iter().map(|entry| ParkedEntry { projection: name.clone(), ..entry }));
+        }
     }
     Ok(entries)
 }
@@ -112,11 +115,11 @@ pub(super) async fn unpark(
     as_json: bool,
 ) -> Result<ExitCode, Failure> {
     let name = match projection {
-        Projection::Postgres => helix_postgres::PROJECTION,
+        Projection::Postgres => return unparking::unpark(config, key, dry_run, as_json).await,
         Projection::Clickhouse => helix_clickhouse::PROJECTION,
         Projection::Live => {
             return Err(Failure::usage(
-                "a board is unparked by making it anew: `helix projection rebuild live --workspace <slug>`",
+                "a board is unparked by folding it afresh: `helix projection rebuild live --workspace <slug> --cut-over`",
             ));
         }
         Projection::Forward => return Err(Failure::usage("unpark takes postgres or clickhouse")),
@@ -140,40 +143,11 @@ pub(super) async fn unpark(
     .await?;
     let registry = Registry::new(&config.registry.url);
     let codec = registry.fact_codec().await.map_err(|error| Failure::unreachable("the schema registry", &error))?;
-    match projection {
-        Projection::Postgres => in_postgres(config, (registry, codec), key, records, dry_run, as_json).await,
-        Projection::Clickhouse | Projection::Live | Projection::Forward => {
-            // Nobody exchanges generations meanwhile.
-            alone(config, in_clickhouse(config, (registry, codec), key, records, dry_run, as_json)).await
-        }
-    }
+    // Nobody exchanges generations meanwhile.
+    alone(config, in_clickhouse(config, (registry, codec), key, records, dry_run, as_json)).await
 }
 
 type Reading = (Registry, Codec<Fact>);
-
-async fn in_postgres(
-    config: &Config,
-    (registry, codec): Reading,
-    key: &str,
-    records: Vec<(i32, Record)>,
-    dry_run: bool,
-    as_json: bool,
-) -> Result<ExitCode, Failure> {
-    let store = PostgresStore::new(pool(config).await?, registry, codec.into(), AllSettings(settings(config)?));
-    let done = store.unpark(topics::FACTS, key.as_bytes(), records, dry_run).await;
-    let done = done.map_err(|error| Failure::of(1, &error))?;
-    if as_json {
-        tell(&json!({"facts": done.facts, "changes": done.changes, "done": done.done}))?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    for row in &done.changes {
-        let shown = |value: &Option<Value>| value.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
-        println!("{} {}\n  before: {}\n  after:  {}", row.table, row.key, shown(&row.before), shown(&row.after));
-    }
-    let verb = if done.done { "applied" } else { "would be applied" };
-    println!("{} facts {verb}, {} rows change", done.facts, done.changes.len());
-    Ok(ExitCode::SUCCESS)
-}
 
 async fn in_clickhouse(
     config: &Config,

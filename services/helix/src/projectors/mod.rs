@@ -2,6 +2,7 @@
 
 mod forward;
 mod live;
+mod row_settings;
 
 use std::{net::SocketAddr, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
@@ -227,10 +228,12 @@ async fn postgres(
         return Ok(());
     };
     let checking = tokio::spawn(books::keep(pool.clone(), settings.clone()));
+    let looking = tokio::spawn(row_settings::keep(pool.clone(), settings.clone(), readiness.clone()));
     let store = PostgresStore::new(pool, registry, codec, settings);
     let engine = engine_config(config, own, "helix-postgres".to_owned(), Membership::Group);
     let outcome = drive(Engine::new(engine, store), readiness, stopped).await;
     checking.abort();
+    looking.abort();
     outcome
 }
 

@@ -24,6 +24,9 @@ use serde_json::json;
 
 use super::support::{Answer, OTHER_REGISTER_KEY, REGISTER_KEY, Stage, cluster, codecs, config, stored};
 
+/// Nothing here takes this long unless it is broken.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// One instance: its own producer, reader and view.
 pub struct Instance {
     pub view: Arc<View>,
@@ -48,14 +51,14 @@ pub async fn instance(brokers: &str) -> Instance {
     let reader = Reader::new(&config.log, registry, publisher.clone(), view.clone(), Readiness::default()).unwrap();
     let slot: Arc<OnceLock<Codecs>> = Arc::new(OnceLock::new());
     assert!(slot.set(codecs()).is_ok());
-    let registrar = Registrar::new(view.clone(), publisher.clone(), slot.clone(), Duration::from_secs(5));
+    let registrar = Registrar::new(view.clone(), publisher.clone(), slot.clone(), PATIENCE);
     let reading = tokio::spawn(async move { reader.run(&codecs()).await });
     let caught_up = async {
         while !view.caught_up() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), caught_up).await.expect("the directory is read to its end");
+    tokio::time::timeout(PATIENCE, caught_up).await.expect("the directory is read to its end");
     Instance { view, publisher, registrar, codecs: slot, reading }
 }
 
@@ -179,7 +182,7 @@ async fn a_refused_claim_that_was_left_behind_is_repaired_by_the_next_reader() {
         publisher.publish(topics::DIRECTORY, &entry.key(), &value).await.unwrap();
     }
     let reader = instance(&brokers).await;
-    tokio::time::timeout(Duration::from_secs(5), reader.view.applied(2)).await.expect("the owner is written again");
+    tokio::time::timeout(PATIENCE, reader.view.applied(2)).await.expect("the owner is written again");
     let last = codecs().directory.decode(&stored(&brokers, topics::DIRECTORY, 3)[2].value).unwrap();
     assert_eq!(last.workspace.unwrap().as_str(), "ramaiah");
 }

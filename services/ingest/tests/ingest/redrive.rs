@@ -43,7 +43,7 @@ use super::{
 
 const AGENT_EVENT: &str = "/api/supervisor/agent-event";
 /// The mock group alone takes three seconds to settle.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The task of one instance; aborted with the value, as at the end of the process.
 struct Redriving(JoinHandle<()>);
@@ -137,7 +137,7 @@ fn committed(brokers: &str, partition: i32) -> Option<i64> {
         ClientConfig::new().set("bootstrap.servers", brokers).set("group.id", GROUP).create().unwrap();
     let mut asked = TopicPartitionList::new();
     asked.add_partition(topics::UNROUTED, partition);
-    let told = consumer.committed_offsets(asked, Duration::from_secs(10)).unwrap();
+    let told = consumer.committed_offsets(asked, PATIENCE).unwrap();
     match told.elements().first().map(TopicPartitionListElem::offset) {
         Some(Offset::Offset(offset)) => Some(offset),
         _ => None,

@@ -28,10 +28,10 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 
 /// Short enough to wait for, long enough for a busy machine to answer within.
-const SOON: Duration = Duration::from_millis(300);
+const SOON: Duration = Duration::from_millis(1000);
 
 /// Nothing here takes this long unless it is broken.
-const NEVER: Duration = Duration::from_secs(30);
+const NEVER: Duration = Duration::from_secs(120);
 
 struct Server {
     address: SocketAddr,

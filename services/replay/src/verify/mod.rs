@@ -47,7 +47,7 @@ pub struct WorkspaceReport {
 /// The first row that differs.
 #[derive(Debug, Serialize)]
 pub struct Difference {
-    /// The table, or `projection_roots`.
+    /// The table, or `projection_roots`, or [`OTHER_SETTINGS`].
     pub table: String,
     /// The row's key.
     pub key: String,
@@ -66,6 +66,10 @@ impl Report {
         self.workspaces.iter().all(|workspace| workspace.difference.is_none())
     }
 }
+
+/// The table of a difference that is one of settings: rows are as the log says, under other settings than are configured. Its key
+/// names the settings, `stored` has what the rows were made with, `folded` what is configured.
+pub const OTHER_SETTINGS: &str = "settings";
 
 /// Where parked facts lie.
 type Aside = BTreeSet<Place>;

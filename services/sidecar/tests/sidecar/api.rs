@@ -416,11 +416,24 @@ async fn a_state_that_ends_ahead_of_its_time_counts_no_second_that_has_not_passe
     assert!(listed <= passed + 1, "{listed} of {passed} s");
 }
 
+/// The hospital's day, as the second in which it began: one that began some seconds ago and does not end during a test.
+async fn a_day_that_lasts() -> i64 {
+    const BEGUN: i64 = 10;
+    const LEFT: i64 = 120;
+    loop {
+        let second = (Utc::now().timestamp() + 19_800).rem_euclid(86_400);
+        if (BEGUN..86_400 - LEFT).contains(&second) {
+            return Utc::now().timestamp() - second;
+        }
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    }
+}
+
 #[tokio::test]
 async fn the_agents_list_has_the_present_and_today_s_seconds() {
     let mut hospital = Hospital::open().await;
     // From this day's first second on, so that it is today whenever the test runs.
-    let local_day = (Utc::now().timestamp() + 19_800).div_euclid(86_400) * 86_400 - 19_800;
+    let local_day = a_day_that_lasts().await;
     let facts = crate::support::Facts { start: local_day * 1000, ..hospital.facts.clone() };
     hospital
         .records

@@ -1,12 +1,19 @@
 //! A client of the event stream, and everything a test of it needs running.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use futures_util::StreamExt;
 use helix_fold::board::visible::{Change, Visible};
 use helix_kit::auth::Role;
 use helix_runtime::{Lag, Store};
 use serde_json::Value;
+use tokio::task::JoinHandle;
 
 use crate::{
     stage::{Running, Stage, WORKSPACE},
@@ -36,7 +43,7 @@ impl World {
     }
 
     pub async fn until_ready(&self) {
-        for _ in 0..100 {
+        for _ in 0..1200 {
             let ready = self.http.get(self.url("/readyz")).send().await;
             if ready.is_ok_and(|response| response.status() == 200) {
                 return;
@@ -70,6 +77,40 @@ impl World {
     }
 }
 
+/// What a busy machine takes from this runtime: by how much it was later than asked, in all. What must be done within a time in
+/// a sidecar that runs here is given this on top.
+pub struct Lateness {
+    late: Arc<AtomicU64>,
+    ticking: JoinHandle<()>,
+}
+
+impl Lateness {
+    pub fn watch() -> Self {
+        let late = Arc::<AtomicU64>::default();
+        let told = late.clone();
+        let ticking = tokio::spawn(async move {
+            const EVERY: Duration = Duration::from_millis(20);
+            loop {
+                let asked = Instant::now();
+                tokio::time::sleep(EVERY).await;
+                let over = asked.elapsed().saturating_sub(EVERY);
+                told.fetch_add(u64::try_from(over.as_micros()).unwrap(), Ordering::Relaxed);
+            }
+        });
+        Self { late, ticking }
+    }
+
+    pub fn so_far(&self) -> Duration {
+        Duration::from_micros(self.late.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Lateness {
+    fn drop(&mut self) {
+        self.ticking.abort();
+    }
+}
+
 /// One event.
 #[derive(Debug)]
 pub struct Event {
@@ -100,7 +141,7 @@ impl Events {
                 }
             }
             let piece =
-                tokio::time::timeout(Duration::from_secs(10), self.stream.next()).await.expect("the stream is silent");
+                tokio::time::timeout(Duration::from_secs(60), self.stream.next()).await.expect("the stream is silent");
             self.rest.push_str(std::str::from_utf8(&piece?.ok()?).unwrap());
         }
     }

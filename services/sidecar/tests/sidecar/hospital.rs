@@ -118,7 +118,7 @@ impl Broker {
             }
             consumer.assign(&all).unwrap();
             let mut facts = Vec::new();
-            let deadline = std::time::Instant::now() + Duration::from_secs(30);
+            let deadline = std::time::Instant::now() + Duration::from_secs(120);
             while !enough(&facts) {
                 assert!(std::time::Instant::now() < deadline, "{} facts and not enough", facts.len());
                 // Nothing, too, where the client had other work than records.
@@ -240,7 +240,7 @@ impl Hospital {
     /// Waits until a count of rows is there.
     pub async fn until_rows(&self, table: &'static str, wanted: i64) {
         let count = format!("select count(*) from {table}");
-        for _ in 0..600 {
+        for _ in 0..2400 {
             let there: i64 =
                 sqlx::query_scalar(sqlx::AssertSqlSafe(count.clone())).fetch_one(&self.records.pool).await.unwrap();
             if there >= wanted {

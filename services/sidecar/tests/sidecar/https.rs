@@ -109,7 +109,7 @@ async fn in_a_process_that_trusts_the_authority() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), taken).await.expect("the set is not taken");
+    tokio::time::timeout(Duration::from_secs(60), taken).await.expect("the set is not taken");
     // The same authority vouches for somebody else.
     let other = Server::start(folder, "other");
     let world = World::trusting_at(other.url.clone(), RARELY).await;

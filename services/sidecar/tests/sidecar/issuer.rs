@@ -133,7 +133,7 @@ async fn an_issuer_that_never_ends_its_answer_holds_nobody_up_who_needs_it_not()
     platform.answer(pieces(Duration::from_millis(50), 1));
     platform.until_asked(platform.asked() + 1).await;
     let unknown = IssuerKey { kid: "e2".to_owned(), ..clone(&key) }.sign(&claims());
-    let waits = tokio::time::timeout(Duration::from_secs(20), world.refusal(&unknown));
+    let waits = tokio::time::timeout(Duration::from_secs(60), world.refusal(&unknown));
     tokio::pin!(waits);
     tokio::select! {
         biased;
@@ -146,7 +146,7 @@ async fn an_issuer_that_never_ends_its_answer_holds_nobody_up_who_needs_it_not()
     platform.answer(pieces(Duration::ZERO, 64 * 1024));
     let begun = std::time::Instant::now();
     while !world.until_degraded().await.contains("larger than") {
-        assert!(begun.elapsed() < Duration::from_secs(15), "all of it is read");
+        assert!(begun.elapsed() < Duration::from_secs(60), "all of it is read");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(world.ask(&token).await.0, 200, "the last set holds");

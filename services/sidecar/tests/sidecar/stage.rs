@@ -53,7 +53,7 @@ pub struct Running {
 impl Running {
     pub async fn stop(self) {
         self.shutdown.send(true).unwrap();
-        tokio::time::timeout(Duration::from_secs(5), self.task).await.unwrap().unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(60), self.task).await.unwrap().unwrap().unwrap();
     }
 }
 

@@ -8,7 +8,7 @@ use helix_schemas::fact::AgentState;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
-    client::{Copy, World},
+    client::{Copy, Lateness, World},
     stage::WORKSPACE,
     support::{Feeder, Log, store},
 };
@@ -112,11 +112,15 @@ async fn a_wiped_redis_gives_every_client_a_new_snapshot() {
 #[tokio::test]
 async fn a_stream_ends_when_its_token_does() {
     let world = World::start().await;
-    let token = world.stage.token_for(WORKSPACE, Role::Supervisor, None, Duration::from_secs(2));
-    let mut events = world.events(&token, None).await;
     let begun = Instant::now();
+    // Long enough to come in with it on a busy machine. A token lasts until a whole second.
+    let token = world.stage.token_for(WORKSPACE, Role::Supervisor, None, Duration::from_secs(6));
+    let mut events = world.events(&token, None).await;
+    let lateness = Lateness::watch();
     while events.next().await.is_some() {}
-    assert!(begun.elapsed() < Duration::from_secs(4));
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_secs(5), "{took:?}");
+    assert!(took < Duration::from_secs(8) + lateness.so_far(), "{took:?}");
 }
 
 #[tokio::test]
@@ -156,10 +160,10 @@ async fn a_client_that_does_not_read_is_ended_while_others_miss_nothing() {
             .collect();
         world.feeder.feed(&batch).await.unwrap();
     }
-    tokio::time::timeout(Duration::from_secs(30), reader).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(180), reader).await.unwrap().unwrap();
     // What was on its way may still be read; then the end comes, long before everything was sent.
     let mut rest = Vec::new();
-    let ended = tokio::time::timeout(Duration::from_secs(20), slow.read_to_end(&mut rest)).await;
+    let ended = tokio::time::timeout(Duration::from_secs(120), slow.read_to_end(&mut rest)).await;
     assert!(ended.is_ok(), "the slow client is still connected");
     assert!(!String::from_utf8_lossy(&rest).contains(&format!("\"version\":{rounds},")), "it was not slow");
 }
@@ -173,6 +177,7 @@ async fn a_sidecar_that_stops_ends_its_streams_at_once() {
     // It waits a little for what is to be written down; streams do not wait for that.
     let stopping = tokio::spawn(world.running.stop());
     while events.next().await.is_some() {}
-    assert!(begun.elapsed() < Duration::from_secs(2));
+    let took = begun.elapsed();
+    assert!(took < helix_kit::http::Limits::default().drain / 2, "they are waited for: {took:?}");
     stopping.await.unwrap();
 }

@@ -7,6 +7,7 @@ import { start } from "./mock.js";
 
 const PORT = 4194;
 const [TAB, ENTER, ESCAPE] = ["\uE004", "\uE007", "\uE00C"];
+const [LEFT, UP, RIGHT, DOWN, END, HOME] = ["\uE012", "\uE013", "\uE014", "\uE015", "\uE010", "\uE011"];
 const later = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 
 const mock = start({ agents: 12, port: PORT, rate: 0 });
@@ -196,6 +197,61 @@ async function findsAgent() {
   );
 }
 
+/** However many agents there are, the Tab key passes them with one stop; arrows, Home and End lead on from there. */
+async function agentsAreOneStop() {
+  const on = () => page.run("return document.activeElement.closest('[data-testid=agents] li')?.dataset.id ?? null");
+  const hint = () => page.run("return document.getElementById(document.activeElement.getAttribute('aria-describedby'))?.textContent ?? null");
+  const ids = await page.run("return [...document.querySelectorAll('[data-testid=agents] li')].map((one) => one.dataset.id)");
+  const columns = await page.run(
+    "return new Set([...document.querySelectorAll('[data-testid=agents] li')].map((one) => one.getBoundingClientRect().left)).size",
+  );
+  assert.ok(columns > 1 && ids.length > columns + 1, "there are rows and columns");
+  assert.equal(await page.run("return document.querySelectorAll('[data-testid=agents] button[tabindex=\"0\"]').length"), 1);
+  await page.run("[...document.querySelectorAll('.agents .chip')].at(-1).focus()");
+  await page.press(TAB);
+  assert.equal(await on(), await page.run("return document.querySelector('[data-testid=agents] [tabindex=\"0\"]').closest('li').dataset.id"));
+  await page.press(HOME);
+  assert.equal(await on(), ids[0]);
+  await page.run("[...document.querySelectorAll('.agents .chip')].at(-1).focus()");
+  await page.press(TAB);
+  assert.equal(await on(), ids[0]);
+  assert.match((await hint()) ?? "", /arrow keys/, "how to go on is said where one comes in");
+  for (const [key, place] of [[RIGHT, 1], [DOWN, 1 + columns], [LEFT, columns], [UP, 0], [LEFT, 0], [END, ids.length - 1]]) {
+    await page.press(key);
+    assert.equal(await on(), ids[place], `${key.charCodeAt(0).toString(16)} leads to ${place}`);
+  }
+  await later(100);
+  assert.equal(await hint(), null, "and not again at every step");
+  const { hospital } = mock.mock;
+  const last = hospital.agents.find(({ agentId }) => agentId === ids.at(-1));
+  const was = last.state;
+  hospital.set(last, was === "offline" ? "offline" : "paused", { reason: "lunch" });
+  await page.until(`[data-testid="agent-${last.agentId}"] .about:not(:empty)`);
+  assert.equal(await on(), last.agentId, "a tile that is drawn anew keeps the focus");
+  await page.press(ENTER);
+  await page.until("[data-testid=agent-dialog]");
+  await page.press(ESCAPE);
+  await page.until("body:not(:has(dialog))");
+  assert.equal(await on(), last.agentId, "and has it back from the dialog");
+  await page.press(TAB);
+  assert.equal(await on(), null, "one Tab leaves them all");
+}
+
+/** A state that is dated in a year to come counts nothing, and says why; everybody else's time runs on as it did. */
+async function datedAhead() {
+  const { hospital } = mock.mock;
+  const agent = hospital.agents.find(({ state }) => state === "ready");
+  const since = () => page.run(`return document.querySelector('[data-testid="agent-${agent.agentId}"] .since').textContent`);
+  assert.match(await since(), /^\d+:\d\d/);
+  hospital.set(agent, "ready", { at: Date.parse("2043-01-14T06:00:00Z") });
+  await page.until(`[data-testid="agent-${agent.agentId}"] .since.ahead[title*="later than now"]`);
+  assert.equal(await since(), "dated ahead");
+  hospital.set(agent, "ready");
+  await page.until(`[data-testid="agent-${agent.agentId}"]:not(:has(.ahead))`);
+  assert.match(await since(), /^0:\d\d$/);
+  assert.equal(await page.run(`return document.querySelector('[data-testid="agent-${agent.agentId}"] .since').title`), "");
+}
+
 /** An alert leads to what it is about. */
 async function alertsLead() {
   await page.until("[data-testid=alert-overdue-missed-calls] button");
@@ -383,6 +439,8 @@ try {
 
   await focusOutlivesDeltas();
   await findsAgent();
+  await agentsAreOneStop();
+  await datedAhead();
   await alertsLead();
   await chosenStays();
   await focusStays();

@@ -1,17 +1,46 @@
 // What time it is at the server, and by the provider's clock, which the board's moments are told in.
 
+/** When something happened by the provider's clock, and came by the server's. */
+interface Told {
+  occurredAt: string;
+  receivedAt: string;
+}
+
+/** As far ahead of the server's the provider's clock may be taken to be by one event's word. */
+const MOST_AHEAD_MS = 5 * 60_000;
+
+const aheadOf = ({ occurredAt, receivedAt }: Told): number => Date.parse(occurredAt) - Date.parse(receivedAt);
+
+/**
+ * One misdated event takes the watermark hours ahead, and one of the provider's streams; a clock that is set wrong, or a day that
+ * is played ahead of now, takes all of them. So further ahead than a little is believed when most streams say it.
+ */
+function believable(ahead: number, streams: readonly Told[]): number {
+  const said = streams.map(aheadOf).sort((one, other) => one - other);
+  const middle = said[Math.floor((said.length - 1) / 2)] ?? -Infinity;
+  return Math.min(ahead, Math.max(middle, MOST_AHEAD_MS));
+}
+
+/** What lies this much later than the provider's now has not happened: two clocks that are asked differ by less. */
+const AHEAD_MS = 60_000;
+
 export class BoardClock {
   private serverAhead = 0;
   private providerAhead: number | null = null;
   private frozenAt: number | null = null;
   private heldAt: number | null = null;
 
-  /** The server said: it is `asOf`; the latest fact happened at `occurredAt` and came at `receivedAt`. */
-  told(asOf: string, watermark: { occurredAt: string | null; receivedAt: string | null }): void {
+  /** The server said: it is `asOf`; the latest fact happened at `occurredAt` and came at `receivedAt`; each stream's last did so. */
+  told(
+    asOf: string,
+    watermark: { occurredAt: string | null; receivedAt: string | null },
+    streams: readonly Told[] = [],
+  ): void {
     this.frozenAt = null;
     this.serverAhead = Date.parse(asOf) - Date.now();
-    if (watermark.occurredAt !== null && watermark.receivedAt !== null) {
-      this.providerAhead = Date.parse(watermark.occurredAt) - Date.parse(watermark.receivedAt);
+    const { occurredAt, receivedAt } = watermark;
+    if (occurredAt !== null && receivedAt !== null) {
+      this.providerAhead = believable(aheadOf({ occurredAt, receivedAt }), streams);
     }
   }
 
@@ -49,6 +78,11 @@ export class BoardClock {
   /** The provider's clock: right under skew, and when a day is played in fast motion. */
   provider(): number {
     return this.boardTime(this.server());
+  }
+
+  /** Whether a moment of the provider's has not come yet, also by a clock that does not stand still: it was misdated. */
+  liesAhead(at: number): boolean {
+    return at - this.boardTime(this.now()) > AHEAD_MS;
   }
 }
 

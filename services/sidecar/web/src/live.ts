@@ -129,7 +129,7 @@ export class LiveBoard {
       const delta = JSON.parse(event.data) as Delta;
       state.board.apply(delta.changes);
       if (!this.proven(state.board, event.id, delta.hash)) return false;
-      state.clock.told(delta.asOf, state.board.watermark());
+      state.clock.told(delta.asOf, state.board.watermark(), state.board.producers());
     } else if (event.name === "heartbeat") {
       this.freshnessTold(JSON.parse(event.data) as Freshness);
       this.lastId = event.id;
@@ -140,7 +140,7 @@ export class LiveBoard {
   private freshnessTold(freshness: Freshness): void {
     const { state } = this;
     state.freshness = freshness;
-    state.clock.told(freshness.asOf, freshness.watermark);
+    state.clock.told(freshness.asOf, freshness.watermark, state.board?.producers() ?? []);
     state.clock.hold(staleSince(freshness));
   }
 

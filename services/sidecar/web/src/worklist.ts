@@ -15,9 +15,9 @@ export type Refusal =
   | { kind: "forbidden" }
   | { kind: "unavailable" };
 
-/** So long a reason stays where the list itself does not tell it, and so long a closed call stays to be read as closed. */
+/** So long a reason stays where the list itself does not tell it, and so long what it does tell can be read as the reason. */
 const TOLD_MS = 15_000;
-const LEAVES_MS = 6_000;
+const READ_MS = 6_000;
 /** The call is on nobody's list any more. */
 export const isGone = (refusal: Refusal | undefined): boolean => refusal?.kind === "closed" || refusal?.kind === "unknown";
 
@@ -71,7 +71,7 @@ export function reduce(list: Worklist, event: Event): Worklist {
 /** Takes a list as the server's word on every call on which it has not said something newer. */
 function loaded(list: Worklist, told: { rows: readonly MissedCall[]; total: number; askedAt: number }): Worklist {
   const isNewer = (callId: string): boolean => (list.answeredAt.get(callId) ?? -Infinity) > told.askedAt;
-  const refusals = stillTold(list, told.askedAt);
+  const refusals = stillTold(list, told);
   const known = new Map(list.rows.map((row) => [row.callId, row]));
   let { total } = told;
   const rows: MissedCall[] = [];
@@ -89,12 +89,15 @@ function loaded(list: Worklist, told: { rows: readonly MissedCall[]; total: numb
   return { ...list, rows, total, answeredAt, refusals };
 }
 
-/** The refusals that a list asked for at a moment leaves to be told. That somebody else has it, a newer list tells itself. */
-function stillTold(list: Worklist, askedAt: number): Worklist["refusals"] {
+/** The refusals that a list asked for at a moment leaves to be told. A newer list that says otherwise of who has it is the truth. */
+function stillTold(list: Worklist, told: { rows: readonly MissedCall[]; askedAt: number }): Worklist["refusals"] {
+  const { rows, askedAt } = told;
+  const isHeldBy = (callId: string, by: string | null): boolean =>
+    rows.some((row) => row.callId === callId && row.claimedBy !== null && row.claimedBy === (by ?? row.claimedBy));
   return new Map(
-    [...list.refusals].filter(([, { refusal, at }]) => {
-      if (refusal.kind === "claimed") return at > askedAt;
-      return askedAt - at < (isGone(refusal) ? LEAVES_MS : TOLD_MS);
+    [...list.refusals].filter(([callId, { refusal, at }]) => {
+      if (refusal.kind === "claimed" && at <= askedAt && !isHeldBy(callId, refusal.by)) return false;
+      return askedAt - at < (refusal.kind === "claimed" || isGone(refusal) ? READ_MS : TOLD_MS);
     }),
   );
 }

@@ -6,6 +6,7 @@ import "./lists.test.ts";
 import "./page.test.ts";
 import "./plots.test.ts";
 import "./redraws.test.ts";
+import "./roving.test.ts";
 import "./sessions.test.ts";
 import "./trust.test.ts";
 import "./words.test.ts";

@@ -11,6 +11,9 @@ import { SseParser } from "../src/sse.ts";
 const hex = (words: Int32Array): string =>
   Array.from(words, (word) => (word >>> 0).toString(16).padStart(8, "0")).join("");
 
+/** A moment like any other. */
+const NOON = Date.parse("2026-03-02T06:30:00.000Z");
+
 test("sha256 gives what a well-kept implementation gives, at every length around a block", () => {
   for (let length = 0; length < 200; length++) {
     const text = "aé✓".repeat(length).slice(0, length);
@@ -69,12 +72,14 @@ test("the root is the one the fold computes", () => {
   assert.equal(BoardCopy.of(empty).root(), "6f2f361500cbf54217fd7532acd68fe65807ddef99858eff834cfeb47225de59");
 });
 
-test("durations follow the provider's clock, not ours", () => {
+test("durations follow the provider's clock, not ours", ({ mock }) => {
+  // Time stands under the test's hand: between two looks at a clock that runs, it may have moved on.
+  mock.timers.enable({ apis: ["Date"], now: NOON });
   const clock = new BoardClock();
   const now = Date.now();
   const iso = (at: number): string => new Date(at).toISOString();
   clock.told(iso(now + 60_000), { occurredAt: iso(now - 3_600_000), receivedAt: iso(now + 59_000) });
-  assert.ok(Math.abs(clock.provider() - (now - 3_599_000)) < 500);
+  assert.equal(clock.provider(), now - 3_599_000);
   const ahead = clock.provider() - clock.server();
   clock.hold(now + 30_000);
   assert.equal(clock.server(), now + 30_000, "a stale board's time does not go on");
@@ -83,19 +88,53 @@ test("durations follow the provider's clock, not ours", () => {
   clock.hold(null);
   clock.freeze();
   const frozen = clock.provider();
-  while (Date.now() < now + 20);
+  mock.timers.tick(20);
   assert.equal(clock.provider(), frozen);
   assert.equal(duration(3_599_999), "59:59");
   assert.equal(duration(3_600_000), "1:00:00");
   assert.equal(duration(-5), "0:00");
 });
 
-test("a clock that froze stands at the moment the server was last heard", () => {
+test("one misdated event takes the provider's now no further than five minutes ahead, and what lies beyond is not counted from", ({ mock }) => {
+  mock.timers.enable({ apis: ["Date"], now: NOON });
+  const clock = new BoardClock();
+  const now = Date.now();
+  const iso = (at: number): string => new Date(at).toISOString();
+  const hours = (count: number): number => count * 3_600_000;
+  clock.told(iso(now), { occurredAt: iso(now - 3000), receivedAt: iso(now - 1000) });
+  assert.ok(!clock.liesAhead(now + 30_000), "two clocks differ by some seconds");
+  assert.ok(clock.liesAhead(now + hours(24 * 365)));
+  clock.told(iso(now), { occurredAt: iso(now + hours(20)), receivedAt: iso(now) });
+  assert.equal(clock.provider(), now + 300_000, "as the sidecar takes it");
+  assert.ok(clock.liesAhead(now + hours(20)));
+  assert.ok(!clock.liesAhead(now + 300_000));
+  clock.freeze(now - hours(1));
+  assert.ok(!clock.liesAhead(now), "a board that stands still knows that time goes on");
+});
+
+test("a provider whose streams all run ahead is followed, however far; where one of them does it is a misdated event", ({ mock }) => {
+  mock.timers.enable({ apis: ["Date"], now: NOON });
+  const clock = new BoardClock();
+  const iso = (at: number): string => new Date(at).toISOString();
+  const ahead = (milliseconds: number) => ({ occurredAt: iso(NOON + milliseconds), receivedAt: iso(NOON) });
+  const hours = 4 * 3_600_000;
+  clock.told(iso(NOON), ahead(hours), [ahead(hours), ahead(hours - 1000), ahead(hours - 90_000)]);
+  assert.equal(clock.provider(), NOON + hours - 1000);
+  clock.told(iso(NOON), ahead(hours), [ahead(hours), ahead(-2000), ahead(-90_000)]);
+  assert.equal(clock.provider(), NOON + 300_000);
+  clock.told(iso(NOON), ahead(hours), [ahead(hours), ahead(-2000)]);
+  assert.equal(clock.provider(), NOON + 300_000, "of two that disagree the nearer is believed");
+  clock.told(iso(NOON), ahead(-3_600_000), [ahead(-3_600_000)]);
+  assert.equal(clock.provider(), NOON - 3_600_000, "a day that is over is played as ever");
+});
+
+test("a clock that froze stands at the moment the server was last heard", ({ mock }) => {
+  mock.timers.enable({ apis: ["Date"], now: NOON });
   const clock = new BoardClock();
   const now = Date.now();
   clock.told(new Date(now).toISOString(), { occurredAt: null, receivedAt: null });
   clock.freeze(now - 4000);
-  assert.ok(Math.abs(clock.server() - (now - 4000)) < 50);
+  assert.equal(clock.server(), now - 4000);
 });
 
 test("a collection is the same array until one of its members changes", () => {

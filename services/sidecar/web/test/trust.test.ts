@@ -78,6 +78,16 @@ test("yesterday's counters are not today's: a day without an event begins at zer
   assert.equal(todayOf(counters, null, "2026-03-02", zone).isNew, false);
 });
 
+test("counters of a day that has not come are not passed off as today's", () => {
+  const serviceLevel = { answeredWithin: 0, denominator: 0, thresholdSeconds: 20 };
+  const counters = { offered: 1, answered: 0, missed: 0, shortAbandoned: 0, inProgress: 1, serviceLevel };
+  const zone = "Asia/Kolkata";
+  const tomorrow = "2026-03-02T19:00:00.000Z";
+  assert.equal(todayOf(counters, tomorrow, "2026-03-02", zone).isAhead, true);
+  assert.equal(todayOf(counters, tomorrow, "2026-03-03", zone).isAhead, false);
+  assert.equal(todayOf(counters, null, "2026-03-02", zone).isAhead, false);
+});
+
 const board = (root: string): Board => ({
   ...fresh,
   workspace: "ramaiah",

@@ -120,11 +120,16 @@ test("why nothing was done is told for some time, or until the next attempt", ()
   }
 });
 
-test("that somebody else has it is told until the list says so itself", () => {
+test("that somebody else has it can be read as the reason, unless a newer list says otherwise", () => {
   const refusal: Refusal = { kind: "claimed", by: "meera", at: AT };
   const refused = after(loaded(0, row("a")), claim("a"), { kind: "refused", callId: "a", refusal, now: 20 });
-  assert.equal(reduce(refused, loaded(10, row("a"))).refusals.size, 1);
-  assert.equal(reduce(refused, loaded(30, row("a"))).refusals.size, 0);
+  const theirs = row("a", { claimedBy: "meera", claimedAt: AT });
+  assert.equal(reduce(refused, loaded(10, row("a"))).refusals.size, 1, "a list from before knows nothing of it");
+  assert.equal(reduce(refused, loaded(30, theirs)).refusals.size, 1, "the list comes at once, and nobody reads so fast");
+  assert.equal(reduce(refused, loaded(7000, theirs)).refusals.size, 0, "then it is one of those that others have");
+  assert.equal(reduce(refused, loaded(30, row("a"))).refusals.size, 0, "it is free again");
+  assert.equal(reduce(refused, loaded(30, row("a", { claimedBy: "asha", claimedAt: AT }))).refusals.size, 0);
+  assert.equal(reduce(refused, loaded(30)).refusals.size, 0, "it is closed");
 });
 
 test("a list never touches what is still being asked for", () => {

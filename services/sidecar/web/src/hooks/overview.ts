@@ -5,7 +5,7 @@ import { type Bound, bounds, type Readings, serviceLevelReading } from "../alert
 import type { BoardCopy } from "../board.ts";
 import type { BoardClock } from "../clock.ts";
 import { useHelix } from "../context.ts";
-import type { Today, Waiting } from "../contract.ts";
+import type { Agent, Today, Waiting } from "../contract.ts";
 import { todayOf } from "../today.ts";
 import { isOverdue } from "../worklist-shown.ts";
 
@@ -26,6 +26,8 @@ export interface Overview {
   today: Today | null;
   /** Nothing has happened yet on this day. */
   isNew: boolean;
+  /** What the board counts is of a day that has not come. */
+  isAhead: boolean;
   /** Who waits longest comes first. */
   waiting: readonly Waiting[];
   /** Seconds within which an answer meets the service level. */
@@ -64,7 +66,9 @@ export function useOverview(
   current.current = () => {
     const longest = waiting[0];
     const now = clock.provider();
-    const isSomebodyReady = board.agents().some((agent) => agent.state === "ready");
+    // Of a state that was dated ahead nobody knows whether it still is.
+    const isReady = (agent: Agent): boolean => agent.state === "ready" && !clock.liesAhead(Date.parse(agent.since));
+    const isSomebodyReady = board.agents().some(isReady);
     return {
       longestWait: longest === undefined ? null : (now - Date.parse(longest.since)) / 1000,
       noneReady: isSomebodyReady ? 0 : waiting.length,
@@ -75,5 +79,6 @@ export function useOverview(
     };
   };
   const read = useRef(() => current.current()).current;
-  return { today, isNew: shown?.isNew ?? false, waiting, threshold, goal, bounds: all, read };
+  const { isNew, isAhead } = shown ?? { isNew: false, isAhead: false };
+  return { today, isNew, isAhead, waiting, threshold, goal, bounds: all, read };
 }

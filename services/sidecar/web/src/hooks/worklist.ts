@@ -7,6 +7,7 @@ import { useHelix } from "../context.ts";
 import { iso } from "../day.ts";
 import { fill, strings } from "../strings/index.ts";
 import { type Action, emptyWorklist, reduce, type Refusal, refusalOf, type Worklist } from "../worklist.ts";
+import { refusalText } from "../worklist-shown.ts";
 import { pageNow, type Polled, usePolled } from "./polled.ts";
 
 const EVERY_MS = 5000;
@@ -79,7 +80,7 @@ export function useWorklist(sort: MissedSort, queue: string | null, openOnBoard:
     } catch (error) {
       const refusal = refusalOf(error instanceof ApiError ? error : null);
       dispatch({ kind: "refused", callId, refusal, now: pageNow() });
-      announce(refusal.kind === "claimed" ? strings.claimedByNobody : strings.refused[refusal.kind]);
+      announce(refusalText(refusal));
       polled.reload();
       return refusal;
     } finally {

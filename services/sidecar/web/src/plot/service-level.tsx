@@ -56,6 +56,8 @@ export function ServiceLevelPlot({ points, span, zone, goal, isQuiet }: ServiceL
   const now = last === undefined ? "" : percent(last.withinSoFar, last.ofSoFar);
   const about =
     last === undefined ? strings.plotLevelNone : fill(strings.plotLevelAbout, { value: now, goal: `${goal}%` });
+  // The label stands where the day's line does not end.
+  const isMet = last !== undefined && last.withinSoFar * 100 >= goal * last.ofSoFar;
   const path = points.map((point) => `${x(point.to)},${y((point.withinSoFar * 100) / point.ofSoFar)}`).join(" ");
   return (
     <PlotFrame
@@ -92,7 +94,7 @@ export function ServiceLevelPlot({ points, span, zone, goal, isQuiet }: ServiceL
         </circle>
       ))}
       <polyline class="so-far" points={path} />
-      <text class="goal-text" x={width - EDGE.right} y={y(goal) - 4} text-anchor="end">
+      <text class="goal-text" x={width - EDGE.right} y={y(goal) + (isMet ? 13 : -4)} text-anchor="end">
         {fill(strings.goal, { value: `${goal}%` })}
       </text>
       <TimeAxis x={x} span={span} zone={zone} width={width} />

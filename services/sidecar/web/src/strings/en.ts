@@ -94,6 +94,7 @@ export const en = {
   alertsOfAll: "all queues",
   today: "Today",
   noEventsYet: "No events yet today: the day begins at zero. The last event was on {time}.",
+  eventsAhead: "An event is dated {time}, later than now: these counters are of that day, and not of today. Call IT.",
   ofQueue: "{queue} alone, as of {time}",
   offered: "Offered",
   answered: "Answered",
@@ -149,6 +150,9 @@ export const en = {
   openAgent: "{name}: {state}. Open the day",
   presumed: "presumed",
   presumedNote: "Presumed by Helix: the provider has not said so.",
+  datedAhead: "dated ahead",
+  datedAheadNote: "The provider dated this later than now. Until that moment it hides what is told since: it may no longer be so.",
+  agentsKeys: "One stop for the Tab key: the arrow keys, Home and End lead from agent to agent.",
 
   // Calls
   calls: "Calls in progress",
@@ -337,10 +341,12 @@ export const en = {
     theme: "Light or dark",
   },
   escape: "Leaves the wall display, closes a dialog; works always",
+  arrows: "From agent to agent; Home and End lead to the first and the last; works always",
   leaveWall: "Leave the wall display",
   legend: "What the signs mean",
   legendPriority: "The number before a missed call is its priority: the higher, the sooner to be called back.",
   legendPresumed: "A dashed border and the word “presumed”: Helix concluded it, the provider has not said so.",
+  legendAhead: "“Dated ahead”: the provider gave a time that has not come yet. How long it has lasted is not known, nor whether it is still so.",
   legendStale: "Grey with “as of”: what was true then; what is true now is not known.",
   legendQuiet: "“Quiet”: calls are up and every line is whole, but the provider sends nothing. What is shown may still be true.",
 };

@@ -15,6 +15,10 @@ interface TileProps {
   open: ((agentId: string) => void) | null;
   /** Callers' numbers are for those who work with them, not for everybody in the room. */
   withoutCallers?: boolean;
+  /** Of all tiles the one that the Tab key reaches. */
+  isStop?: boolean;
+  /** The id of a text that says how to go on from here. */
+  explainedBy?: string | undefined;
 }
 
 /** What is known beside the state: the reason, or with whom. */
@@ -31,16 +35,18 @@ export class AgentTile extends Component<TileProps> {
 
   override shouldComponentUpdate(next: TileProps): boolean {
     const { props } = this;
-    return next.agent !== props.agent || next.call !== props.call || this.drawnIn !== language;
+    const isOther = next.isStop !== props.isStop || next.explainedBy !== props.explainedBy;
+    return isOther || next.agent !== props.agent || next.call !== props.call || this.drawnIn !== language;
   }
 
-  override render({ agent, call, clock, open, withoutCallers = false }: TileProps) {
+  override render({ agent, call, clock, open, withoutCallers = false, isStop = false, explainedBy }: TileProps) {
     const name = agent.name ?? agent.agentId;
     const state = strings.agentState[agent.state] ?? agent.state;
     return (
       <li
         class={`agent ${agent.state}${agent.presumed ? " presumed" : ""}`}
         data-testid={`agent-${agent.agentId}`}
+        data-id={agent.agentId}
         data-state={agent.state}
         data-presumed={agent.presumed}
       >
@@ -48,7 +54,13 @@ export class AgentTile extends Component<TileProps> {
           {open === null ? (
             name
           ) : (
-            <button dir="auto" aria-label={fill(strings.openAgent, { name, state })} onClick={() => open(agent.agentId)}>
+            <button
+              dir="auto"
+              tabIndex={isStop ? 0 : -1}
+              aria-label={fill(strings.openAgent, { name, state })}
+              aria-describedby={explainedBy}
+              onClick={() => open(agent.agentId)}
+            >
               {name}
             </button>
           )}

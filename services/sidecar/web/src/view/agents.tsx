@@ -6,6 +6,7 @@ import { useHelix } from "../context.ts";
 import { announce } from "../announcer.ts";
 import { focusOn } from "../focus.ts";
 import { count } from "../format.ts";
+import { useRoving } from "../hooks/roving.ts";
 import { fill, fillFor, strings } from "../strings/index.ts";
 import { AgentTile } from "./agent-tile.tsx";
 import { type Chip, Chips } from "./chips.tsx";
@@ -15,6 +16,8 @@ import { Select } from "./select.tsx";
 
 /** So long after the last letter it is said how many were found. */
 const TYPED_MS = 700;
+/** Of the text that says how keys lead from agent to agent. */
+const KEYS_ID = "agents-keys";
 
 const told = (found: number): string => fillFor(found, strings.agentsFound, { count: count(found) });
 
@@ -54,6 +57,8 @@ export function Agents(props: { agents: readonly Agent[]; calls: readonly Call[]
     () => (session.role !== "agent" ? (agentId: string) => go({ agent: agentId }) : null),
     [session],
   );
+  const ids = useMemo(() => listed.map(({ agentId }) => agentId), [listed]);
+  const { stop, explains, handlers } = useRoving(ids);
   useEffect(() => {
     if (text === "") return;
     // Said when the typing rests, and not for every letter.
@@ -102,17 +107,24 @@ export function Agents(props: { agents: readonly Agent[]; calls: readonly Call[]
       {listed.length === 0 ? (
         <p class="none">{agents.length === 0 ? strings.noAgents : strings.noAgentsFound}</p>
       ) : (
-        <ul class="tiles" data-testid="agents">
-          {listed.map((agent) => (
-            <AgentTile
-              key={agent.agentId}
-              agent={agent}
-              call={agent.callId === null ? undefined : callOf.get(agent.callId)}
-              clock={clock}
-              open={open}
-            />
-          ))}
-        </ul>
+        <>
+          <p id={KEYS_ID} hidden>
+            {strings.agentsKeys}
+          </p>
+          <ul class="tiles" data-testid="agents" {...handlers}>
+            {listed.map((agent) => (
+              <AgentTile
+                key={agent.agentId}
+                agent={agent}
+                call={agent.callId === null ? undefined : callOf.get(agent.callId)}
+                clock={clock}
+                open={open}
+                isStop={agent.agentId === stop}
+                explainedBy={explains && agent.agentId === stop ? KEYS_ID : undefined}
+              />
+            ))}
+          </ul>
+        </>
       )}
     </Panel>
   );

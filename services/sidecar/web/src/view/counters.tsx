@@ -92,25 +92,26 @@ function Section({ records = false, children }: { records?: boolean; children: C
   );
 }
 
-/** Says that the day has not begun, and of when the last event was. */
-export function NoEventsYet({ occurredAt }: { occurredAt: string | null }) {
+/** Says where the counters are not of today: it has not begun, or an event was misdated; and of when the last event is. */
+export function DayNote({ isNew, isAhead, occurredAt }: { isNew: boolean; isAhead: boolean; occurredAt: string | null }) {
   const { clock, session } = useHelix();
-  if (occurredAt === null) return null;
+  if (occurredAt === null || !(isNew || isAhead)) return null;
   // The moment is by the provider's clock already.
   const at = Date.parse(occurredAt) - clock.boardTime(0);
   const time = boardMoment(clock, at, session.zone);
   return (
-    <p class="day-note warn" data-testid="no-events-yet">
-      {fill(strings.noEventsYet, { time })}
+    <p class="day-note warn" data-testid={isNew ? "no-events-yet" : "events-ahead"}>
+      {fill(isNew ? strings.noEventsYet : strings.eventsAhead, { time })}
     </p>
   );
 }
 
 /** The day of the whole hospital, as the board counts it. */
-export function Counters(props: FiguresProps & { isNew: boolean; occurredAt: string | null }) {
+export function Counters(props: FiguresProps & { isNew: boolean; isAhead: boolean; occurredAt: string | null }) {
+  const { isNew, isAhead, occurredAt } = props;
   return (
     <Section>
-      {props.isNew && <NoEventsYet occurredAt={props.occurredAt} />}
+      <DayNote isNew={isNew} isAhead={isAhead} occurredAt={occurredAt} />
       <CounterList {...props} />
     </Section>
   );

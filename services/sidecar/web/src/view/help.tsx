@@ -44,6 +44,12 @@ export function HelpDialog({ close }: { close: () => void }) {
         ))}
         <div>
           <dt>
+            <kbd>← ↑ ↓ →</kbd>
+          </dt>
+          <dd>{strings.arrows}</dd>
+        </div>
+        <div>
+          <dt>
             <kbd>Esc</kbd>
           </dt>
           <dd>{strings.escape}</dd>
@@ -53,6 +59,7 @@ export function HelpDialog({ close }: { close: () => void }) {
       <ul class="notes">
         <li>{strings.legendPriority}</li>
         <li>{strings.legendPresumed}</li>
+        <li>{strings.legendAhead}</li>
         <li>{strings.legendStale}</li>
         <li>{strings.legendQuiet}</li>
       </ul>

@@ -108,6 +108,7 @@ export function Monitor({ board }: { board: BoardCopy }) {
           <Counters
             today={today}
             isNew={overview.isNew}
+            isAhead={overview.isAhead}
             occurredAt={board.watermark().occurredAt}
             open={open}
             waiting={waiting}

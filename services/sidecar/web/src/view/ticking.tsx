@@ -20,9 +20,9 @@ export function useTicking(write: () => void): void {
   });
 }
 
-/** An element whose text, and class, are functions of time. */
+/** An element whose text, class and title are functions of time. */
 function Ticking(props: {
-  text: () => [string, string?];
+  text: () => [text: string, extra?: string, title?: string];
   class: string;
   dateTime?: string;
   title?: string;
@@ -33,19 +33,23 @@ function Ticking(props: {
   useTicking(() => {
     const element = ref.current;
     if (element === null) return;
-    const [text, extra = ""] = props.text();
-    if (last.current === text + extra) return;
-    last.current = text + extra;
+    const [text, extra = "", title = props.title ?? ""] = props.text();
+    const now = `${text}\n${extra}\n${title}`;
+    if (last.current === now) return;
+    last.current = now;
     element.textContent = text;
+    if (element.title !== title) element.title = title;
     element.className = `${props.class} ${extra}`.trim();
   });
-  return <time ref={ref} dateTime={props.dateTime} title={props.title} data-testid={props.testid} />;
+  return <time ref={ref} dateTime={props.dateTime} data-testid={props.testid} />;
 }
 
-/** How long something has lasted by the provider's clock. */
+/** How long something has lasted by the provider's clock; what the provider dated later than now says so, and counts nothing. */
 export function Since({ since, clock, testid }: { since: string; clock: BoardClock; testid?: string }) {
   const at = Date.parse(since);
-  return <Ticking class="since" dateTime={since} testid={testid} text={() => [lasted(clock.provider() - at)]} />;
+  const text = (): [string, string?, string?] =>
+    clock.liesAhead(at) ? [strings.datedAhead, "ahead", strings.datedAheadNote] : [lasted(clock.provider() - at)];
+  return <Ticking class="since" dateTime={since} testid={testid} text={text} />;
 }
 
 /** A wait, with what it means: within the threshold, beyond it, or far beyond. */

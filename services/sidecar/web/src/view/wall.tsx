@@ -17,7 +17,7 @@ import { type WallLayout, wallLayout } from "../wall-layout.ts";
 import { AgentTile } from "./agent-tile.tsx";
 import { Alerts } from "./alerts.tsx";
 import { Banner, Connection, Ending, LastHeard } from "./connection.tsx";
-import { NoEventsYet } from "./counters.tsx";
+import { DayNote } from "./counters.tsx";
 import { DayPlots } from "./day-plots.tsx";
 import { StateIcon } from "./icons.tsx";
 import { AsOf } from "./panel.tsx";
@@ -148,7 +148,7 @@ export function Wall({ board, state, endsAt, signOut, leave }: WallProps) {
           <Alerts bounds={overview.bounds} read={overview.read} />
           <AsOf />
         </div>
-        {overview.isNew && <NoEventsYet occurredAt={board.watermark().occurredAt} />}
+        <DayNote isNew={overview.isNew} isAhead={overview.isAhead} occurredAt={board.watermark().occurredAt} />
         <Bigs overview={overview} open={open} />
         <States counts={counts} />
         <Rest agents={agents} calls={board.calls()} overview={overview} />
